@@ -1,0 +1,402 @@
+"""The command line. Each command translates its arguments and calls; nothing is computed here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+from umd_engine import __version__
+from umd_engine.errors import OptionError, UmdEngineError
+
+
+class _Group(click.Group):
+    """Shows a typed error as one line and exits with 1; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UmdEngineError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="umd-engine")
+@click.option("-v", "--verbose", is_flag=True, help="Log what the engine does to standard error.")
+def main(verbose: bool) -> None:
+    """Re-evaluate 3D medical segmentation models over cohorts of CT, MR and PET scans.
+
+    \b
+    A first run:
+      umd-engine data import Dataset001_X --layout nnunet --cohort petct --out scans.csv
+      umd-engine data check scans.csv
+      umd-engine evaluate scans.csv --out run --model nnunet=MODEL_FOLDER
+      umd-engine report run
+    """
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+
+
+def _path(**kwargs: Any) -> click.Path:
+    return click.Path(path_type=Path, **kwargs)
+
+
+def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `evaluate` and `predict` share."""
+    options = [
+        click.option("--out", "run", type=_path(), required=True, metavar="RUN", help="The run's folder."),
+        click.option(
+            "--model", "models", multiple=True, required=True, metavar="NAME[@ALIAS]=PATH",
+            help="A model and its checkpoint; repeatable. An alias names a second checkpoint of one architecture.",
+        ),
+        click.option(
+            "--set", "settings", multiple=True, metavar="NAME.OPTION=VALUE",
+            help="A protocol option of one model, e.g. nnunet.mirroring=false; repeatable.",
+        ),
+        click.option("--organs", default="", help="Only these, separated by commas."),
+        click.option("--modality", type=click.Choice(["ct", "mr", "pet"]), help="Only scans of this modality."),
+        click.option("--limit", type=click.IntRange(min=1), help="Only the first N scans."),
+        click.option("--backend", default="torch", show_default=True, help="torch or onnxruntime."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index]."),
+        click.option("--precision", default="fp32", show_default=True, help="fp32, bf16 or fp16."),
+        click.option("--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Windows a network call."),
+        click.option("--memory", default=8.0, show_default=True, help="GB that scans in flight may hold together."),
+        click.option("--seed", default=0, show_default=True, help="Of every random draw."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _selection(manifest: Path, modality: str | None, limit: int | None) -> list[Any]:
+    from umd_engine.data.manifest import read_manifest
+
+    rows = [row for row in read_manifest(manifest) if modality in (None, row.modality)]
+    if not rows:
+        raise OptionError("no scan is left to do", where=manifest, mend="check --modality and the manifest")
+    return rows[:limit]
+
+
+def _load_models(models: tuple[str, ...], settings: tuple[str, ...]) -> list[Any]:
+    from umd_engine.models.catalog import Request
+
+    requests = [Request.parse(text) for text in models]
+    titles = [request.title for request in requests]
+    if len(set(titles)) < len(titles):
+        raise OptionError("two models have the same name", where="--model", mend="write NAME@ALIAS=PATH")
+    given: dict[str, dict[str, str]] = {title: {} for title in titles}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        title, dot, option = name.rpartition(".")
+        if not (equals and dot and title in given):
+            raise OptionError(
+                f"'{text}' sets nothing",
+                where="--set",
+                mend=f"write NAME.OPTION=VALUE with NAME one of {', '.join(titles)}",
+            )
+        given[title][option] = value
+    return [request.load(given[request.title]) for request in requests]
+
+
+def _settings(options: dict[str, Any], **more: Any) -> Any:
+    from umd_engine.engine.backends.device import resolve_device
+    from umd_engine.engine.host_memory import keep_freed_memory
+    from umd_engine.evaluation.run import Settings
+
+    keep_freed_memory()
+    return Settings(
+        backend=options["backend"],
+        device=resolve_device(options["device"]),
+        precision=options["precision"],
+        batch_size=options["batch"],
+        memory=int(options["memory"] * 1e9),
+        organs=tuple(o.strip() for o in options["organs"].split(",") if o.strip()),
+        seed=options["seed"],
+        **more,
+    )
+
+
+def _watch(ended: Iterable[Any], total: int, quiet: bool) -> list[Any]:
+    """Follow cases with a progress bar on standard error; returns the failures."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("ETA"), TimeRemainingColumn(),
+    )  # fmt: skip
+    failures = []
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+        task = progress.add_task("cases", total=total)
+        for case in ended:
+            progress.advance(task)
+            if case.error is not None:
+                failures.append(case)
+    return failures
+
+
+def _list_failures(failures: list[Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "cohort": ended.case.row.cohort,
+            "subject": ended.case.row.subject,
+            "scan_id": ended.case.row.scan_id,
+            "model": ended.case.model.name,
+            "status": ended.error.status,
+            "message": str(ended.error),
+        }
+        for ended in failures
+    ]
+
+
+def _finish(failures: list[Any]) -> None:
+    for f in _list_failures(failures):
+        click.echo(f"failed: {f['scan_id']} {f['model']} [{f['status']}] {f['message']}", err=True)
+    if failures:
+        click.echo(f"{len(failures)} cases failed; the same command tries them again", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("manifest", type=_path())
+@_run_options
+@click.option("--save-masks", is_flag=True, help="Also write every label map under RUN/masks.")
+@click.option("--convention", default="umd", show_default=True, help="How empty masks score in the table.")
+def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convention: str, **options: Any) -> None:
+    """Score models over a manifest of scans; prints a table of Dice.
+
+    The same command again does only what is missing. Exits with 1 if a case failed.
+
+    \b
+    Examples:
+      umd-engine evaluate scans.csv --out run --model nnunet=Dataset001/nnUNetTrainer__nnUNetPlans__3d_fullres
+      umd-engine evaluate scans.csv --out run --model nnunet@ct=CT --model nnunet@pet=PET --modality pet
+    """
+    from umd_engine.evaluation import run as runner
+    from umd_engine.evaluation.conventions import convention as find_convention
+
+    chosen = find_convention(convention)
+    rows = _selection(manifest, options["modality"], options["limit"])
+    models = _load_models(options["models"], options["settings"])
+    settings = _settings(options, save_masks=save_masks)
+    work = runner.Evaluation(rows, models, run, settings)
+    failures = _watch(work.run(), work.total, quiet=as_json)
+    _print_report(run, chosen, "json" if as_json else "text")
+    _finish(failures)
+
+
+@main.command()
+@click.argument("manifest", type=_path())
+@_run_options
+def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
+    """Write label maps of every scan under RUN/masks; labels are not needed.
+
+    \b
+    Example:
+      umd-engine predict scans.csv --out run --model nnunet=MODEL_FOLDER
+    """
+    from umd_engine.evaluation import run as runner
+
+    rows = _selection(manifest, options["modality"], options["limit"])
+    models = _load_models(options["models"], options["settings"])
+    work = runner.Prediction(rows, models, run, _settings(options))
+    failures = _watch(work.run(), work.total, quiet=as_json)
+    if as_json:
+        click.echo(json.dumps({"masks": work.masks(), "failures": _list_failures(failures)}, indent=1))
+    else:
+        click.echo(f"{len(work.masks())} masks under {run / 'masks'}")
+    _finish(failures)
+
+
+def _print_report(run: Path, convention: Any, form: str) -> None:
+    from umd_engine.evaluation.report import report_run
+
+    click.echo(report_run(run, convention, form))
+
+
+@main.command()
+@click.argument("run", type=_path())
+@click.option("--convention", default="umd", show_default=True, help="How empty masks and failures score.")
+@click.option(
+    "--format",
+    "form",
+    default="text",
+    show_default=True,
+    type=click.Choice(["text", "markdown", "csv", "json"]),
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+def report(run: Path, convention: str, form: str, as_json: bool) -> None:
+    """Tables of a run in the paper's layout: organ rows, model columns, mean(SD), a line a modality.
+
+    \b
+    Examples:
+      umd-engine report run
+      umd-engine report run --convention nnunet --format markdown > table.md
+    """
+    from umd_engine.evaluation.conventions import convention as find_convention
+
+    _print_report(run, find_convention(convention), "json" if as_json else form)
+
+
+@main.command()
+@click.argument("prediction", type=_path())
+@click.argument("label", type=_path())
+@click.option(
+    "--pred-map",
+    default="umd13",
+    show_default=True,
+    help="Label set of the prediction: a name or a JSON file.",
+)
+@click.option("--label-map", default="umd13", show_default=True, help="Label set of the label: a name or a JSON file.")
+@click.option("--organs", default="", help="Only these, separated by commas.")
+@click.option("--convention", default="umd", show_default=True, help="How empty masks score.")
+@click.option("--into", "run", type=_path(), metavar="RUN", help="Also store the rows in this run.")
+@click.option("--as", "model", metavar="NAME", help="The model's name in RUN.")
+@click.option("--cohort", default="scored", show_default=True, help="The cohort's name in RUN.")
+@click.option("--modality", default="ct", show_default=True, type=click.Choice(["ct", "mr", "pet"]), help="In RUN.")
+@click.option("--json", "as_json", is_flag=True, help="One object an organ.")
+def score(prediction: Path, label: Path, run: Path | None, as_json: bool, **options: Any) -> None:
+    """Score existing masks: two NIfTI files, or two folders whose files have the same names.
+
+    \b
+    Example:
+      umd-engine score pred.nii.gz label.nii.gz --pred-map totalsegmentator-v2-117 --label-map umd13
+    """
+    from umd_engine.evaluation.score import score_command
+
+    text, failed = score_command(prediction, label, run=run, as_json=as_json, **options)
+    click.echo(text)
+    if failed:
+        sys.exit(1)
+
+
+@main.group()
+def data() -> None:
+    """Manifests: make one from a folder, check every row of one."""
+
+
+@data.command("import")
+@click.argument("folder", type=_path())
+@click.option("--layout", required=True, help="How the folder is laid out: nnunet.")
+@click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    metavar="N=MODALITY",
+    help="One scan a channel, e.g. 0=ct; repeatable.",
+)
+@click.option("--cohort", default="petct", show_default=True, help="petct, petmri or a name of your own.")
+@click.option("--out", type=_path(), required=True, help="The manifest, .csv or .parquet.")
+def import_(folder: Path, layout: str, channels: tuple[str, ...], cohort: str, out: Path) -> None:
+    """Write a manifest of a folder's scans.
+
+    \b
+    Example: one image file per channel, each a modality of its own
+      umd-engine data import Dataset001_STS --layout nnunet --channel 0=ct --channel 1=pet --out scans.csv
+    """
+    from umd_engine.data.layouts import import_layout
+
+    rows = import_layout(layout, folder, out, cohort=cohort, channels=_channels(channels))
+    click.echo(f"{len(rows)} scans of {len({row.subject for row in rows})} subjects in {out}")
+
+
+def _channels(texts: tuple[str, ...]) -> dict[int, str] | None:
+    pairs = [text.partition("=") for text in texts]
+    if bad := [p for p in pairs if not p[0].isdigit() or p[2] not in ("ct", "mr", "pet")]:
+        raise OptionError(f"'{''.join(bad[0])}' is not N=ct, N=mr or N=pet", where="--channel")
+    return {int(number): modality for number, _, modality in pairs} or None
+
+
+@data.command()
+@click.argument("manifest", type=_path())
+@click.option("--quick", is_flag=True, help="Headers only, no voxels.")
+@click.option("--json", "as_json", is_flag=True, help="One object a fault.")
+def check(manifest: Path, quick: bool, as_json: bool) -> None:
+    """Find every fault of every row before any work. Exits with 1 if there is one."""
+    from umd_engine.data.check import check_manifest
+
+    faults = list(check_manifest(manifest, deep=not quick))
+    if as_json:
+        click.echo(json.dumps([fault.as_dict() for fault in faults], indent=1))
+    else:
+        for fault in faults:
+            click.echo(str(fault))
+        click.echo(f"{len(faults)} faults" if faults else "no faults")
+    if faults:
+        sys.exit(1)
+
+
+@main.group()
+def models() -> None:
+    """The models, and how they compare with their official code."""
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True)
+def list_models(as_json: bool) -> None:
+    """Every model of the catalogue, with what it needs and its options."""
+    from dataclasses import fields
+
+    from umd_engine.models.catalog import CATALOG
+
+    rows = [
+        {
+            "model": name,
+            "summary": found.summary,
+            "needs": found.needs,
+            "prompts": found.prompts,
+            "options": {field.name: field.default for field in fields(found.options)},
+        }
+        for name, make in CATALOG.items()
+        for found in (make(),)
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        click.echo(f"{row['model']}: {row['summary']}\n  needs {row['needs']}\n  options {row['options']}")
+
+
+@models.command()
+@click.argument("folder", type=_path())
+@click.option("--model", "only", help="Only recordings of this model.")
+@click.option("--backend", default="torch", show_default=True, help="torch or onnxruntime.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index].")
+@click.option("--json", "as_json", is_flag=True, help="One object a recording.")
+def parity(folder: Path, only: str | None, backend: str, device: str, as_json: bool) -> None:
+    """Run every recording of the official code in FOLDER (NAME.spec.json, NAME.npz); a row each.
+
+    Exits with 1 if one deviates by more than its tolerance, or has no checker.
+    """
+    from umd_engine.engine.backends.device import resolve_device
+    from umd_engine.models.parity.check import check_recordings
+    from umd_engine.models.parity.recording import find_recordings
+    from umd_engine.models.parity.table import as_dict, as_line
+
+    found = [r for r in find_recordings(folder) if only in (None, r.model)]
+    if not found:
+        raise OptionError(f"no recording of model '{only}'", where=folder)
+    rows = []
+    for row in check_recordings(found, backend, resolve_device(device)):
+        rows.append(row)
+        if not as_json:
+            click.echo(as_line(row))
+    if as_json:
+        click.echo(json.dumps([as_dict(row) for row in rows], indent=1))
+    if not all(row.passed for row in rows):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""One row of a manifest, read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from umd_engine.data.geometry import check_same_grid
+from umd_engine.data.labelset import LabelSet, load_label_set
+from umd_engine.data.manifest import ScanRow
+from umd_engine.data.nifti import read, read_header, read_labels
+from umd_engine.data.volume import Volume
+from umd_engine.errors import EmptyLabelError
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Images, one a channel, on one grid, and the reference where there is one."""
+
+    row: ScanRow
+    images: tuple[Volume, ...]
+    label: Volume | None = None
+    label_set: LabelSet | None = None
+
+
+def read_scan(row: ScanRow, with_label: bool = True) -> Scan:
+    """Read and check a scan.
+
+    Raises:
+        DataError: whatever is wrong with one of its files; images and label must lie on one grid.
+    """
+    images = tuple(read(path) for path in row.images)
+    for image in images[1:]:
+        check_same_grid(images[0].grid, image.grid, where=image.path)
+    if not with_label or row.label is None or row.label_set is None:
+        return Scan(row, images)
+    label, label_set = read_labels(row.label), load_label_set(row.label_set)
+    check_same_grid(images[0].grid, label.grid, where=row.label)
+    if not label.voxels.any():
+        raise EmptyLabelError(
+            "not one voxel is labelled",
+            where=row.label,
+            mend="leave the label column empty if there is no reference",
+        )
+    label_set.check(label.voxels, where=row.label)
+    return Scan(row, images, label, label_set)
+
+
+def scan_geometry(row: ScanRow) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+    """Shape and spacing (mm) from the first image's header alone."""
+    header = read_header(row.images[0])
+    return header.shape, header.spacing

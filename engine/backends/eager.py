@@ -1,0 +1,35 @@
+"""The torch backend: the module as it is, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+import torch
+from umd_engine.engine.unit import Unit
+from umd_engine.engine.work import Tensors
+from umd_engine.errors import BackendError
+
+_AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class EagerSession:
+    """Runs a unit's module without gradients.
+
+    Args:
+        precision: fp32, or fp16 / bf16 by torch's autocast, which keeps normalisation and softmax in float32.
+
+    Raises:
+        BackendError: fp16 on a CPU, where torch's convolutions are some 250 times slower than in float32.
+    """
+
+    def __init__(self, unit: Unit, device: torch.device, precision: str = "fp32"):
+        if precision == "fp16" and device.type == "cpu":
+            raise BackendError("fp16 does not run usefully on a CPU", mend="use --precision fp32 or bf16")
+        self.device, self.autocast = device, _AUTOCAST.get(precision)
+        self.module = unit.module.to(device).eval()
+
+    @torch.no_grad()  # not inference_mode: sinks work on the outputs in place
+    def run(self, inputs: Tensors) -> Tensors:
+        inputs = tuple(x.to(self.device, non_blocking=True) for x in inputs)
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            outputs = self.module(*inputs)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return tuple(out.float() if out.is_floating_point() else out for out in outputs)

@@ -1,0 +1,223 @@
+"""Runs programs: readers prepare, the scheduler batches, a session computes, sinks receive.
+
+The loop is `Executor.run`: admit, schedule, run, deliver. It owns tensors, threads and recovery; every
+decision about order is the scheduler's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import torch
+from umd_engine.engine.scheduler import Batch, Scheduler
+from umd_engine.engine.unit import Unit
+from umd_engine.engine.work import Program, Tensors, Work
+from umd_engine.errors import OutOfMemoryError, UmdEngineError
+
+log = logging.getLogger(__name__)
+
+
+class Session(Protocol):
+    """An opened unit: batched inputs on any device in, batched outputs out."""
+
+    def run(self, inputs: Tensors) -> Tensors: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One case.
+
+    Attributes:
+        key: handed back with the outcome.
+        nbytes: what the case holds while it is live, in bytes.
+        start: reads and prepares, in a reader thread, and returns the program.
+    """
+
+    key: Any
+    nbytes: int
+    start: Callable[[], Program[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A case's end: its result, or the typed error that ended it."""
+
+    key: Any
+    result: Any = None
+    error: UmdEngineError | None = None
+
+
+@dataclass(eq=False)
+class _Live:
+    job: Job
+    program: Program[Any]
+    work: Work | None = None
+
+
+class Executor:
+    """Runs jobs in batches that mix them.
+
+    Args:
+        open_unit: returns the session of a unit; called once a unit.
+        batch_size: items a network call.
+        memory: bytes that live jobs may declare together.
+        max_live: jobs in flight; their windows mix in a batch.
+        readers: threads that read and prepare ahead.
+    """
+
+    def __init__(
+        self,
+        open_unit: Callable[[Unit], Session],
+        batch_size: int = 1,
+        memory: int = 8 << 30,
+        max_live: int = 4,
+        readers: int = 2,
+    ):
+        self.open_unit = open_unit
+        self.scheduler = Scheduler(memory, batch_size, max_live)
+        self.readers = readers
+        self.calls = 0
+        self._sessions: dict[int, Session] = {}
+        self._units: list[Unit] = []
+        self._live: dict[int, _Live] = {}
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        """Yields each job's outcome as soon as it ends; the order is by age, not by the manifest."""
+        queue = iter(jobs)
+        starting: dict[Future[Program[Any]], tuple[int, Job]] = {}
+        pending: dict[int, Job] = {}
+        with ThreadPoolExecutor(self.readers, thread_name_prefix="reader") as pool:
+            while True:
+                while (number := self._admit(queue, pending)) is not None:
+                    job = pending.pop(number)
+                    starting[pool.submit(job.start)] = (number, job)
+                batch = self.scheduler.next_batch()
+                if batch is None and not starting:
+                    return
+                if batch is None:
+                    wait(starting, return_when=FIRST_COMPLETED)
+                for future in [f for f in starting if f.done()]:
+                    number, job = starting.pop(future)
+                    yield from self._begin(number, job, future)
+                if batch is not None:
+                    yield from self._run_and_deliver(batch)
+
+    def _admit(self, queue: Iterator[Job], pending: dict[int, Job]) -> int | None:
+        """The next job that may start; one job at most waits, so a manifest of any length is read lazily."""
+        if self.scheduler.waiting == 0 and (job := next(queue, None)) is not None:
+            pending[self.scheduler.submit(job.nbytes)] = job
+        return self.scheduler.admit()
+
+    def _begin(self, number: int, job: Job, future: Future[Program[Any]]) -> Iterator[Outcome]:
+        try:
+            live = _Live(job, future.result())
+        except Exception as error:
+            self.scheduler.finish(number)
+            yield Outcome(job.key, error=_typed(error))
+            return
+        self._live[number] = live
+        yield from self._advance(number)
+
+    def _advance(self, number: int) -> Iterator[Outcome]:
+        """Resume a program until it asks for work, ends or fails."""
+        live = self._live[number]
+        try:
+            live.work = next(live.program)
+            while live.work.count == 0:
+                live.work = next(live.program)
+        except StopIteration as end:
+            yield self._end(number, Outcome(live.job.key, result=end.value))
+        except Exception as error:
+            yield self._end(number, Outcome(live.job.key, error=_typed(error)))
+        else:
+            self.scheduler.offer(number, self._unit_number(live.work.unit), live.work.count)
+
+    def _end(self, number: int, outcome: Outcome) -> Outcome:
+        del self._live[number]
+        self.scheduler.finish(number)
+        return outcome
+
+    def _run_and_deliver(self, batch: Batch) -> Iterator[Outcome]:
+        owners, inputs, failed = [], [], {}
+        for part in batch.slices:
+            work = self._live[part.program].work
+            assert work is not None
+            try:
+                inputs += list(islice(work.items, part.count))
+                owners += [(part.program, part.first + i) for i in range(part.count)]
+            except Exception as error:
+                failed[part.program] = error
+        for owner, outputs in zip(owners, self._forward(batch.unit, inputs), strict=True):
+            program, item = owner
+            if program in failed:
+                continue
+            try:
+                if isinstance(outputs, UmdEngineError):
+                    raise outputs
+                self._live[program].work.sink(item, outputs)  # type: ignore[union-attr]
+            except Exception as error:
+                failed[program] = error
+        for program, error in failed.items():
+            self._live[program].program.close()
+            yield self._end(program, Outcome(self._live[program].job.key, error=_typed(error)))
+        for program in self.scheduler.delivered(batch):
+            yield from self._advance(program)
+
+    def _forward(self, unit: int, items: list[Tensors]) -> list[Tensors | UmdEngineError]:
+        """Outputs an item; out of memory halves the batch, and at one item fails that item alone."""
+        if not items:
+            return []
+        try:
+            self.calls += 1
+            inputs = tuple(torch.stack(column) for column in zip(*items, strict=True))
+            outputs = self._session(unit).run(inputs)
+            return [tuple(out[i] for out in outputs) for i in range(len(items))]
+        except torch.OutOfMemoryError:
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        if len(items) == 1:
+            return [
+                OutOfMemoryError(
+                    f"{self._units[unit].name} does not fit even at batch 1",
+                    mend="free memory on the device, or use a device with more",
+                )
+            ]
+        half = len(items) // 2
+        self.scheduler.limit(unit, half)
+        return self._forward(unit, items[:half]) + self._forward(unit, items[half:])
+
+    def _unit_number(self, unit: Unit) -> int:
+        for number, known in enumerate(self._units):
+            if known is unit:
+                return number
+        self._units.append(unit)
+        return len(self._units) - 1
+
+    def _session(self, unit: int) -> Session:
+        if unit not in self._sessions:
+            self._sessions[unit] = self.open_unit(self._units[unit])
+        return self._sessions[unit]
+
+
+def _typed(error: Exception) -> UmdEngineError:
+    """A case never stops the others: an error we did not foresee becomes a status too, and is logged whole."""
+    if isinstance(error, UmdEngineError):
+        return error
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return OutOfMemoryError("the case does not fit in memory", mend="lower the memory budget or the batch")
+    log.error("unforeseen error in a case", exc_info=error)
+    return UmdEngineError(f"{type(error).__name__}: {error}", mend="this is a bug of umd-engine; please report it")
+
+
+def run_program(program: Program[Any], open_unit: Callable[[Unit], Session], batch_size: int = 1) -> Any:
+    """Run one program alone and return its result, or raise what ended it."""
+    executor = Executor(open_unit, batch_size=batch_size, readers=1)
+    (outcome,) = executor.run([Job(None, 0, lambda: program)])
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.result

@@ -1,0 +1,52 @@
+"""A unit: one network piece with fixed input shapes, the smallest thing a backend can run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape without the batch axis, and dtype of an input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """A module in evaluation mode with the shapes it is called at; axis 0 of every tensor is the batch.
+
+    Attributes:
+        name: unique within a model, e.g. "network.fold_0".
+        module: takes one tensor an input, returns one tensor or a tuple.
+        inputs: shapes without the batch axis.
+        outputs: names of what the module returns, in order.
+    """
+
+    name: str
+    module: torch.nn.Module
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[str, ...] = ("output",)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over architecture, weights and shapes: what an exported artifact is cached under."""
+        digest = hashlib.sha256()
+        shapes = [(spec.name, spec.shape, str(spec.dtype)) for spec in self.inputs]
+        digest.update(json.dumps([str(self.module), shapes, self.outputs]).encode())
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def example(self, batch: int) -> tuple[torch.Tensor, ...]:
+        """Random inputs of the unit's shapes, never zeros: zeros hide wrong indexing and run faster."""
+        generator = torch.Generator().manual_seed(0)
+        return tuple(torch.randn((batch, *spec.shape), generator=generator).to(spec.dtype) for spec in self.inputs)

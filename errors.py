@@ -1,0 +1,130 @@
+"""Every error a user can meet, one tree. Each says where, what is wrong and how to mend it.
+
+    UmdEngineError
+    ├── DataError                 a file of the user's
+    │   ├── MissingFileError      a path that leads nowhere
+    │   ├── CorruptFileError      truncated gzip, not a NIfTI, fewer bytes than its header promises
+    │   ├── VoxelError            NaN, infinity, a 4D image, an intensity its unit cannot have
+    │   ├── GeometryError         zero or negative spacing, a singular affine, a label on another grid
+    │   ├── LabelError            ids outside the label set
+    │   │   └── EmptyLabelError   a label map without a single labelled voxel
+    │   └── ManifestError         a manifest, label set or layout that does not hold together
+    ├── ModelError                a model or its files
+    │   ├── CheckpointError       weights that do not match their plans, or a pickle with code in it
+    │   └── UnsupportedModelError 2d and cascaded nnU-Nets, classes outside the allow-list
+    ├── UnknownNameError          a name that is not in its list; suggests the nearest
+    ├── OptionError               options that do not go together or are out of range
+    ├── BackendError              a named backend, device or precision that cannot run here
+    ├── KernelError               an argument of a kernel: dtype, shape, device, range
+    ├── OutOfMemoryError          a case that does not fit even at batch 1
+    └── StoreError                a result store of another version, or another program's file
+
+`status` is what a result row says of a case that ended with the error.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class UmdEngineError(Exception):
+    """An error with a place, a fault and a mend.
+
+    Args:
+        fault: what is wrong, in one sentence without a full stop.
+        where: the file, option or row it was found in.
+        mend: what the user can do about it.
+    """
+
+    status = "error"
+
+    def __init__(self, fault: str, *, where: str | Path | None = None, mend: str = ""):
+        self.fault, self.where, self.mend = fault, where, mend
+        super().__init__(fault)
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where is not None else ""
+        mend = f" ({self.mend})" if self.mend else ""
+        return f"{place}{self.fault}{mend}"
+
+
+class DataError(UmdEngineError):
+    status = "data-error"
+
+
+class MissingFileError(DataError):
+    status = "missing-file"
+
+
+class CorruptFileError(DataError):
+    status = "corrupt-file"
+
+
+class VoxelError(DataError):
+    status = "bad-voxels"
+
+
+class GeometryError(DataError):
+    status = "bad-geometry"
+
+
+class LabelError(DataError):
+    status = "bad-label"
+
+
+class EmptyLabelError(LabelError):
+    status = "empty-label"
+
+
+class ManifestError(DataError):
+    status = "bad-manifest"
+
+
+class ModelError(UmdEngineError):
+    status = "model-error"
+
+
+class CheckpointError(ModelError):
+    status = "bad-checkpoint"
+
+
+class UnsupportedModelError(ModelError):
+    status = "unsupported-model"
+
+
+class UnknownNameError(UmdEngineError):
+    """A name that is not in `known`.
+
+    Args:
+        kind: what the name names ("model", "convention", "label set").
+    """
+
+    status = "unknown-name"
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str | Path | None = None):
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3)
+        mend = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
+        super().__init__(f"unknown {kind} '{name}'", where=where, mend=mend)
+
+
+class OptionError(UmdEngineError):
+    status = "bad-option"
+
+
+class BackendError(UmdEngineError):
+    status = "backend-error"
+
+
+class KernelError(UmdEngineError):
+    status = "kernel-error"
+
+
+class OutOfMemoryError(UmdEngineError):
+    status = "out-of-memory"
+
+
+class StoreError(UmdEngineError):
+    status = "store-error"

@@ -1,0 +1,113 @@
+"""The store's schema as a list of migrations, and the code that brings an older store up to date.
+
+A store's version (`PRAGMA user_version`) is the number of migrations it has had. A migration that was released
+is never edited: a change of the schema is a new entry at the end.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from umd_engine.errors import StoreError
+
+APPLICATION_ID = 0x554D4445  # "UMDE", in the SQLite header: whose file this is
+
+VERSION_1 = """
+CREATE TABLE plans (
+    hash TEXT PRIMARY KEY,
+    json TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE results (
+    plan TEXT NOT NULL,
+    cohort TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    scan_id TEXT NOT NULL,
+    modality TEXT NOT NULL,
+    model TEXT NOT NULL,
+    organ TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    repeat INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status <> ''),
+    tp INTEGER CHECK (tp IS NULL OR typeof(tp) = 'integer' AND tp >= 0),
+    fp INTEGER CHECK (fp IS NULL OR typeof(fp) = 'integer' AND fp >= 0),
+    fn INTEGER CHECK (fn IS NULL OR typeof(fn) = 'integer' AND fn >= 0),
+    voxel_ml REAL,
+    seconds REAL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (plan, cohort, subject, scan_id, modality, model, organ, step, repeat),
+    CHECK (
+        CASE status
+            WHEN 'ok' THEN tp IS NOT NULL AND fp IS NOT NULL AND fn IS NOT NULL
+            WHEN 'no-reference' THEN tp IS NULL AND fn IS NULL
+            ELSE tp IS NULL AND fp IS NULL AND fn IS NULL
+        END
+    )
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (VERSION_1,)
+
+
+def statements(sql: str) -> Iterator[str]:
+    """The single statements of a script; `executescript` would end the transaction it is called in."""
+    pending = ""
+    for piece in sql.split(";")[:-1]:
+        pending += piece + ";"
+        if sqlite3.complete_statement(pending):
+            yield pending.strip()
+            pending = ""
+    assert not pending, f"a migration ends in an incomplete statement: {pending}"
+
+
+def check_owner(db: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreError unless the file is empty or a store; writes nothing."""
+    owner = db.execute("PRAGMA application_id").fetchone()[0]
+    if owner == APPLICATION_ID:
+        return
+    if owner == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        return
+    raise StoreError(
+        "this SQLite file is not a result store",
+        where=path,
+        mend="name another run folder; it was left as it is",
+    )
+
+
+def version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(db: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Bring the store to version `len(migrations)` in one transaction, all or nothing.
+
+    Raises:
+        StoreError: the store is newer than this program.
+        sqlite3.Error: a statement failed; the store is as it was.
+    """
+    if version(db) == len(migrations):
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        _apply(db, path, migrations)
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _apply(db: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
+    have = version(db)  # read again under the lock: another process may have migrated meanwhile
+    if have > len(migrations):
+        raise StoreError(
+            f"the store has schema version {have}, this program knows up to {len(migrations)}",
+            where=path,
+            mend="use the newer umd-engine that wrote it",
+        )
+    for sql in migrations[have:]:
+        for statement in statements(sql):
+            db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {len(migrations)}")

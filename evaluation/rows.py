@@ -1,0 +1,81 @@
+"""What the store holds: one row of voxel counts (or one failure) for a scan, a model and an organ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OK = "ok"
+NO_REFERENCE = "no-reference"
+FINISHED = (OK, NO_REFERENCE)
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """The identity of a result. `plan` is the plan hash, `step` the click or prompt round, `repeat` the seed."""
+
+    plan: str
+    cohort: str
+    subject: str
+    scan_id: str
+    modality: str
+    model: str
+    organ: str
+    step: int = 0
+    repeat: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A result under its key.
+
+    `status` is one of:
+        "ok"            tp, fp, fn are voxel counts.
+        "no-reference"  the scan has no label, or its label set lacks the organ: fp is the number of predicted
+                        voxels, tp and fn are None.
+        anything else   the `.status` of the error the case ended with (errors.py): no counts, `message` says why.
+
+    `voxel_ml` is the volume of a voxel of the counted grid in mL, `seconds` the wall time of the case.
+    """
+
+    plan: str
+    cohort: str
+    subject: str
+    scan_id: str
+    modality: str
+    model: str
+    organ: str
+    step: int = 0
+    repeat: int = 0
+    status: str
+    tp: int | None = None
+    fp: int | None = None
+    fn: int | None = None
+    voxel_ml: float | None = None
+    seconds: float | None = None
+    message: str = ""
+
+    @property
+    def key(self) -> Key:
+        return Key(
+            self.plan,
+            self.cohort,
+            self.subject,
+            self.scan_id,
+            self.modality,
+            self.model,
+            self.organ,
+            self.step,
+            self.repeat,
+        )
+
+    @property
+    def failed(self) -> bool:
+        return self.status not in FINISHED
+
+    @property
+    def label_voxels(self) -> int | None:
+        return None if self.tp is None or self.fn is None else self.tp + self.fn
+
+    @property
+    def prediction_voxels(self) -> int | None:
+        return None if self.fp is None else (self.tp or 0) + self.fp

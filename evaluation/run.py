@@ -1,0 +1,257 @@
+"""A run: a manifest of scans and a list of models in, rows in the store out.
+
+    row -> read_scan -> prepare -> program -> label map -> counts -> rows -> store
+
+A case is one scan with one model. Whatever goes wrong in a case becomes its rows' status; the other cases
+go on. A case is stored in one transaction, so the same command again does only what is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from umd_engine.data.manifest import ScanRow
+from umd_engine.data.nifti import write_labels
+from umd_engine.data.scan import Scan, read_scan, scan_geometry
+from umd_engine.engine.executor import Executor, Job, Outcome
+from umd_engine.engine.work import Program
+from umd_engine.errors import OptionError, StoreError, UmdEngineError
+from umd_engine.evaluation.counting import count_organs, voxel_ml
+from umd_engine.evaluation.plan import Plan
+from umd_engine.evaluation.shared_scans import SharedScans
+from umd_engine.evaluation.store import Key, Row, Store
+from umd_engine.models.model import Model, Segmentation
+from umd_engine.models.ready import open_unit
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run runs. None of it but backend, precision and seed changes a result beyond rounding.
+
+    Attributes:
+        memory: bytes that cases in flight may declare together.
+        organs: only these; empty: all that the model segments.
+        save_masks: also write each label map under RUN/masks.
+    """
+
+    backend: str = "torch"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: str = "fp32"
+    batch_size: int = 1
+    memory: int = 8 << 30
+    max_live: int = 2
+    readers: int = 1
+    seed: int = 0
+    organs: tuple[str, ...] = ()
+    save_masks: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One scan with one model."""
+
+    row: ScanRow
+    model: Model
+    plan: str
+    organs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a program returns to the runner."""
+
+    scan: Scan
+    segmentation: Segmentation
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A case that ended, for progress and for the list of failures."""
+
+    case: Case
+    error: UmdEngineError | None
+
+
+class Evaluation:
+    """Scores every missing case into RUN/store.sqlite.
+
+    Attributes:
+        total: how many cases are missing.
+
+    Raises:
+        OptionError: an organ that no model segments. StoreError: the run's store cannot be used.
+    """
+
+    def __init__(self, rows: Sequence[ScanRow], models: Sequence[Model], run: Path, settings: Settings):
+        self.out, self.settings = run, settings
+        plans = {model.name: freeze_plan(model, run, settings) for model in models}
+        with Store(run / "store.sqlite") as store:
+            for plan in plans.values():
+                store.add_plan(plan.hash, plan.json)
+            cases = all_cases(rows, models, plans, settings)
+            self.cases = missing_cases(cases, store, run, settings)
+        self.total = len(self.cases)
+
+    def run(self) -> Iterator[Ended]:
+        """Yields each case when its rows are stored."""
+        started: dict[Case, float] = {}
+        with Store(self.out / "store.sqlite") as store:
+            for outcome in _outcomes(self.cases, self.settings, with_label=True, started=started):
+                case: Case = outcome.key
+                error = outcome.error
+                if error is None and self.settings.save_masks:
+                    error = _save_mask(case, outcome.result, self.out)
+                seconds = time.perf_counter() - started[case]
+                store.add(_failed_rows(case, error) if error else _scored_rows(case, outcome.result, seconds))
+                yield Ended(case, error)
+
+
+class Prediction:
+    """Writes every missing label map under RUN/masks; labels are not read.
+
+    Attributes:
+        total: how many are missing.
+    """
+
+    def __init__(self, rows: Sequence[ScanRow], models: Sequence[Model], run: Path, settings: Settings):
+        self.out, self.settings = run, settings
+        plans = {model.name: freeze_plan(model, run, settings) for model in models}
+        self.wanted = all_cases(rows, models, plans, settings)
+        self.cases = [case for case in self.wanted if not mask_path(case, run).exists()]
+        self.total = len(self.cases)
+
+    def run(self) -> Iterator[Ended]:
+        """Yields each case when its mask is written."""
+        for outcome in _outcomes(self.cases, self.settings, with_label=False, started={}):
+            yield Ended(outcome.key, outcome.error or _save_mask(outcome.key, outcome.result, self.out))
+
+    def masks(self) -> list[str]:
+        """The label maps asked for that exist."""
+        return [str(path) for case in self.wanted if (path := mask_path(case, self.out)).exists()]
+
+
+def mask_path(case: Case, run: Path) -> Path:
+    """RUN/masks/MODEL/PLAN/COHORT/SUBJECT/SCAN_ID.nii.gz: a mask of another plan is another mask."""
+    row = case.row
+    return run / "masks" / case.model.name / case.plan / row.cohort / row.subject / f"{row.scan_id}.nii.gz"
+
+
+def freeze_plan(model: Model, run: Path, settings: Settings) -> Plan:
+    """The model's plan, written whole to RUN/plans/HASH.json before work starts."""
+    plan = Plan.of(model, settings.precision, settings.backend, settings.seed)
+    path = run / "plans" / f"{plan.hash}.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_text(plan.json + "\n", encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise StoreError(f"cannot write: {error.strerror}", where=path, mend="name a folder you may write") from None
+    return plan
+
+
+def all_cases(
+    rows: Sequence[ScanRow], models: Sequence[Model], plans: Mapping[str, Plan], settings: Settings
+) -> list[Case]:
+    """Every scan with every model that segments one of the organs asked for; a scan's models side by side."""
+    known = {organ for model in models for organ in model.organs}
+    if unknown := sorted(set(settings.organs) - known):
+        raise OptionError(
+            f"no model segments {', '.join(unknown)}",
+            where="--organs",
+            mend=f"known: {', '.join(sorted(known))}",
+        )
+    cases = []
+    for row in rows:
+        for model in models:
+            organs = tuple(o for o in model.organs if not settings.organs or o in settings.organs)
+            if organs:
+                cases.append(Case(row, model, plans[model.name].hash, organs))
+    return cases
+
+
+def missing_cases(cases: Sequence[Case], store: Store, run: Path, settings: Settings) -> list[Case]:
+    """The cases with an organ that the store does not hold finished, or whose mask is asked for and absent."""
+    finished = store.keys()
+
+    def missing(case: Case) -> bool:
+        unscored = any(Key(**_key(case, organ)) not in finished for organ in case.organs)
+        return unscored or (settings.save_masks and not mask_path(case, run).exists())
+
+    return [case for case in cases if missing(case)]
+
+
+def _outcomes(
+    cases: Sequence[Case], settings: Settings, with_label: bool, started: dict[Case, float]
+) -> Iterator[Outcome]:
+    """`started` notes when each case began."""
+    scans = SharedScans([case.row for case in cases], partial(read_scan, with_label=with_label))
+
+    def start(case: Case) -> Program[Answer]:
+        started[case] = time.perf_counter()
+        scan = scans.take(case.row)
+        prepared = case.model.prepare(scan.images, settings.device)
+        return _answer(scan, case.model.segment(prepared))
+
+    def jobs() -> Iterator[Job]:
+        for case in cases:
+            yield Job(case, _nbytes(case), partial(start, case))
+
+    opener = partial(open_unit, backend=settings.backend, device=settings.device, precision=settings.precision)
+    executor = Executor(opener, settings.batch_size, settings.memory, settings.max_live, settings.readers)
+    return executor.run(jobs())
+
+
+def _answer(scan: Scan, program: Program[Segmentation]) -> Program[Answer]:
+    return Answer(scan, (yield from program))
+
+
+def _nbytes(case: Case) -> int:
+    """A file that cannot be read declares nothing: reading it will say what is wrong with it."""
+    try:
+        return case.model.nbytes(*scan_geometry(case.row))
+    except UmdEngineError:
+        return 0
+
+
+def _save_mask(case: Case, answer: Answer, run: Path) -> UmdEngineError | None:
+    path = mask_path(case, run)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_labels(path, answer.segmentation.labels.cpu().numpy(), like=answer.scan.images[0])
+    except UmdEngineError as error:
+        return error
+    return None
+
+
+def _key(case: Case, organ: str) -> dict[str, str]:
+    row = case.row
+    return {
+        "plan": case.plan,
+        "cohort": row.cohort,
+        "subject": row.subject,
+        "scan_id": row.scan_id,
+        "modality": row.modality,
+        "model": case.model.name,
+        "organ": organ,
+    }
+
+
+def _failed_rows(case: Case, error: UmdEngineError) -> list[Row]:
+    return [Row(**_key(case, organ), status=error.status, message=str(error)) for organ in case.organs]
+
+
+def _scored_rows(case: Case, answer: Answer, seconds: float) -> list[Row]:
+    scan, segmentation = answer.scan, answer.segmentation
+    counts = count_organs(segmentation, scan.label, scan.label_set, case.organs)
+    volume = voxel_ml(scan.images[0].grid.spacing)
+    return [
+        Row(**_key(case, organ), status=c.status, tp=c.tp, fp=c.fp, fn=c.fn, voxel_ml=volume, seconds=seconds)
+        for organ, c in counts.items()
+    ]

@@ -1,0 +1,214 @@
+"""The result store: a SQLite file of rows under their keys, safe against kill -9 and power loss.
+
+Voxel counts are stored, not scores: every table can be made again under another convention without inference.
+"""
+
+from __future__ import annotations
+
+import operator
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from umd_engine.errors import MissingFileError, StoreError
+from umd_engine.evaluation.migrations import MIGRATIONS, check_owner, migrate
+from umd_engine.evaluation.rows import FINISHED, NO_REFERENCE, OK, Key, Row
+
+__all__ = ["FINISHED", "NO_REFERENCE", "OK", "Key", "Row", "Store"]
+
+KEY_COLUMNS = tuple(field.name for field in fields(Key))
+COLUMNS = tuple(field.name for field in fields(Row))
+ADD = f"INSERT OR REPLACE INTO results ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+
+MENDS = {
+    "SQLITE_FULL": "free some disk space and run the same command again: what was committed is safe",
+    "SQLITE_BUSY": "another process is writing to this store: wait for it or end it, then run the command again",
+    "SQLITE_LOCKED": "another process is writing to this store: wait for it or end it, then run the command again",
+    "SQLITE_CORRUPT": "the file is damaged: restore a copy, or start a new run folder",
+    "SQLITE_NOTADB": "the file is not a store: name another run folder",
+    "SQLITE_READONLY": "make the file and its folder writable",
+    "SQLITE_CANTOPEN": "check that the folder exists and is writable",
+    "SQLITE_IOERR": "check the disk, then run the same command again",
+    "SQLITE_CONSTRAINT": "counts, status and key of the row do not fit together: nothing of this call was stored",
+}
+
+
+def _mend(error: sqlite3.Error) -> str:
+    name = getattr(error, "sqlite_errorname", "")  # e.g. SQLITE_IOERR_WRITE
+    return next((mend for prefix, mend in MENDS.items() if name.startswith(prefix)), "")
+
+
+def _as_int(value: int | None) -> int | None:
+    return None if value is None else operator.index(value)  # a NumPy integer would be stored as a blob
+
+
+def _as_float(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _values(row: Row) -> tuple[object, ...]:
+    counts = _as_int(row.tp), _as_int(row.fp), _as_int(row.fn)
+    key = (*astuple(row.key)[:-2], _as_int(row.step), _as_int(row.repeat))
+    return (*key, row.status, *counts, _as_float(row.voxel_ml), _as_float(row.seconds), row.message)
+
+
+Filter = str | Collection[str] | None
+
+
+def _where(filters: dict[str, Filter]) -> tuple[str, list[str]]:
+    clauses, values = [], []
+    for column, wanted in filters.items():
+        if wanted is None:
+            continue
+        names = [wanted] if isinstance(wanted, str) else list(wanted)
+        clauses.append(f"{column} IN ({', '.join('?' * len(names))})")
+        values += names
+    return (f" WHERE {' AND '.join(clauses)}" if clauses else ""), values
+
+
+class Store:
+    """A store file, opened; made where it does not exist, migrated where it is older.
+
+    A Store belongs to the thread that opened it; other threads and processes open their own. Readers see whole
+    transactions only and never block the writer. The file needs a local disk (it keeps a write-ahead log).
+
+    Args:
+        path: the file, by custom `RUN/store.sqlite`.
+        create: False to refuse a file that does not exist (reports).
+        timeout_s: how long to wait for another writer.
+
+    Raises:
+        MissingFileError: the file does not exist and `create` is False.
+        StoreError: another program's file, a newer schema, a damaged file, a file that cannot be opened. So do
+            all methods when the disk is full, the store is locked or damaged.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        create: bool = True,
+        timeout_s: float = 30.0,
+        migrations: Sequence[str] = MIGRATIONS,
+    ):
+        self.path = Path(path)
+        if not create and not self.path.is_file():
+            raise MissingFileError(
+                "there is no result store", where=self.path, mend="name the folder of a run"
+            )
+        with self._typed():
+            self._db = sqlite3.connect(self.path, timeout=timeout_s, isolation_level=None)
+            try:
+                self._open(migrations)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _open(self, migrations: Sequence[str]) -> None:
+        check_owner(self._db, self.path)
+        mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise StoreError(
+                "this file system cannot hold a write-ahead log",
+                where=self.path,
+                mend="put the run folder on a local disk",
+            )
+        self._db.execute("PRAGMA synchronous = FULL")
+        migrate(self._db, self.path, migrations)
+
+    @contextmanager
+    def _typed(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"SQLite says: {error}", where=self.path, mend=_mend(error)) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._typed():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Store `rows` in one transaction: all of them or, after an error, none. A row replaces the one of its key."""
+        values = [_values(row) for row in rows]
+        with self._transaction():
+            self._db.executemany(ADD, values)
+
+    def rows(
+        self,
+        *,
+        plan: Filter = None,
+        cohort: Filter = None,
+        subject: Filter = None,
+        scan_id: Filter = None,
+        modality: Filter = None,
+        model: Filter = None,
+        organ: Filter = None,
+        status: Filter = None,
+    ) -> Iterator[Row]:
+        """The rows in the order of their keys; a filter is a value, several values, or None for all.
+
+        Read it to its end before adding to the same Store.
+        """
+        where, values = _where(
+            {
+                "plan": plan,
+                "cohort": cohort,
+                "subject": subject,
+                "scan_id": scan_id,
+                "modality": modality,
+                "model": model,
+                "organ": organ,
+                "status": status,
+            }
+        )
+        sql = f"SELECT {', '.join(COLUMNS)} FROM results{where} ORDER BY {', '.join(KEY_COLUMNS)}"
+        with self._typed():
+            for values_of_row in self._db.execute(sql, values):
+                yield Row(**dict(zip(COLUMNS, values_of_row, strict=True)))
+
+    def keys(self, plan: str | None = None) -> set[Key]:
+        """The keys of finished rows ("ok", "no-reference"), of one plan or all; failed ones are to be tried again."""
+        return {row.key for row in self.rows(plan=plan, status=FINISHED)}
+
+    def add_plan(self, plan_hash: str, plan_json: str) -> None:
+        """Keep the plan behind a hash.
+
+        Raises:
+            StoreError: the hash is known with another text.
+        """
+        with self._transaction():
+            self._db.execute("INSERT OR IGNORE INTO plans (hash, json) VALUES (?, ?)", (plan_hash, plan_json))
+            (known,) = self._db.execute("SELECT json FROM plans WHERE hash = ?", (plan_hash,)).fetchone()
+            if known != plan_json:
+                raise StoreError(
+                    f"the store knows plan {plan_hash} with another text",
+                    where=self.path,
+                    mend="start a new run folder",
+                )
+
+    def plans(self) -> dict[str, str]:
+        """Plan hash -> the plan's JSON."""
+        with self._typed():
+            return dict(self._db.execute("SELECT hash, json FROM plans ORDER BY hash"))
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,73 @@
+"""Joint counts on the CPU: numba, a private histogram a thread, uniform blocks of 64 voxels counted at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import numpy as np
+from umd_engine.errors import KernelError
+from umd_engine.kernels.backends import missing_library
+from umd_engine.kernels.confusion import loops
+from umd_engine.kernels.confusion.layout import pieces
+
+
+def confusion(
+    label: np.ndarray,
+    prediction: np.ndarray,
+    classes_label: int,
+    classes_prediction: int,
+    threads: int | None = None,
+) -> np.ndarray:
+    """int64 [classes_label, classes_prediction]; at most `threads` (default: the CPUs this process may use).
+
+    The maps are read where they lie, in whatever order each is; neither is copied.
+
+    Raises:
+        KernelError: an id not below its number of classes.
+        BackendError: numba is not installed.
+    """
+    count_flat, count_grid = _compiled()
+    workers = threads or len(os.sched_getaffinity(0))
+    stride = 1 << (classes_prediction - 1).bit_length()
+    work = pieces(label, prediction, workers)
+
+    def task(first: int) -> tuple[np.ndarray, np.ndarray]:
+        # a row for every uint8 id: one out of range stays inside the histogram and shows in `highest`
+        histogram = np.zeros((loops.WAYS, 256 * stride + 256), np.int64)
+        highest = np.zeros(2, np.int64)
+        for left, right in work[first::workers]:
+            count = count_flat if left.ndim == 1 else count_grid
+            count(left, right, stride, histogram, highest)
+        return histogram.sum(axis=0), highest
+
+    if workers == 1 or len(work) < 2:
+        results = [task(first) for first in range(workers)]
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            results = list(pool.map(task, range(workers)))
+    _check_ids(np.max([found for _, found in results], axis=0), classes_label, classes_prediction)
+    total = np.sum([histogram for histogram, _ in results], axis=0)
+    return total[: 256 * stride].reshape(256, stride)[:classes_label, :classes_prediction].copy()
+
+
+def _check_ids(highest: np.ndarray, classes_label: int, classes_prediction: int) -> None:
+    for name, found, classes in zip(
+        ("label", "prediction"), highest.tolist(), (classes_label, classes_prediction), strict=True
+    ):
+        if found >= classes:
+            raise KernelError(f"confusion: {name} holds id {found} of {classes} classes")
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> tuple[Callable[..., None], Callable[..., None]]:
+    """The two loops, compiled at their first call."""
+    try:
+        import numba
+    except ImportError as error:
+        raise missing_library("confusion", "cpu", "numba") from error
+    # threads are ours, not numba's: its default threading layer may not be entered by two threads at once
+    compile_loop = numba.njit(nogil=True, cache=True)
+    return compile_loop(loops.count_flat), compile_loop(loops.count_grid)

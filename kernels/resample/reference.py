@@ -1,0 +1,44 @@
+"""Resampling, the plain way: SciPy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from umd_engine.kernels.resample.separable import Clip
+
+
+def zoom(data: np.ndarray, shape: Sequence[int], orders: Sequence[int], clip: Clip) -> np.ndarray:
+    """[C, *shape] float64; where all orders are 0, the dtype of `data`."""
+    dtype = data.dtype if not any(orders) else np.dtype(np.float64)
+    result = np.empty((len(data), *shape), dtype)
+    for channel, volume in enumerate(data.astype(dtype)):
+        result[channel] = _zoom_volume(volume, shape, orders)
+    if clip is not None and result.size:
+        others = tuple(axis for axis in range(4) if axis not in clip)
+        result = np.clip(result, data.min(others, keepdims=True), data.max(others, keepdims=True))
+    return result
+
+
+def _zoom_volume(volume: np.ndarray, shape: Sequence[int], orders: Sequence[int]) -> np.ndarray:
+    from scipy.ndimage import zoom as scipy_zoom
+
+    factors = [new / old for new, old in zip(shape, volume.shape, strict=True)]
+    if 0 not in orders and len(set(orders)) == 1:
+        return scipy_zoom(volume, factors, order=orders[0], mode="nearest", grid_mode=True)
+    for axis, order in enumerate(orders):
+        if order == 0:
+            volume = _nearest(volume, axis, shape[axis])
+        else:
+            one = [factors[axis] if other == axis else 1.0 for other in range(3)]
+            volume = scipy_zoom(volume, one, order=order, mode="nearest", grid_mode=True)
+    return volume
+
+
+def _nearest(volume: np.ndarray, axis: int, size: int) -> np.ndarray:
+    from scipy.ndimage import map_coordinates
+
+    new_shape = [size if other == axis else length for other, length in enumerate(volume.shape)]
+    where = np.indices(new_shape).astype(np.float64)
+    where[axis] = volume.shape[axis] / size * (where[axis] + 0.5) - 0.5
+    return map_coordinates(volume, where, order=0, mode="nearest")

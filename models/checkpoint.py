@@ -1,0 +1,87 @@
+"""Loading of checkpoints: data only, never code."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from umd_engine.errors import CheckpointError, MissingFileError
+
+
+def _allowed() -> list[Any]:
+    """What training code pickles beside tensors: NumPy scalars (nnU-Net's logged metrics) and their dtypes."""
+    from numpy._core import multiarray
+
+    dtypes = {type(np.dtype(kind)) for kind in "fdilqILQb?"}
+    # files written by NumPy 1 name the module numpy.core
+    return [multiarray.scalar, (multiarray.scalar, "numpy.core.multiarray.scalar"), np.dtype, *dtypes]
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint file on the CPU, loaded with `weights_only=True` and the allow-list above.
+
+    Raises:
+        MissingFileError: no such file.
+        CheckpointError: the file is damaged, is no torch file, or its pickle holds anything but data.
+    """
+    if not path.is_file():
+        raise MissingFileError("no such checkpoint", where=path, mend="check the model's folder")
+    try:
+        with torch.serialization.safe_globals(_allowed()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"the pickle asks for code and was not run: {_first_line(error)}",
+            where=path,
+            mend="get the checkpoint from its authors, or re-save it as tensors only",
+        ) from None
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+        raise CheckpointError(
+            f"not a readable torch checkpoint: {_first_line(error)}",
+            where=path,
+            mend="copy or download it again",
+        ) from None
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"holds a {type(content).__name__}, not a dictionary", where=path, mend="give a state dict file"
+        )
+    return content
+
+
+def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where: Path) -> None:
+    """Load a state dict; every key and shape must match.
+
+    Raises:
+        CheckpointError: names what is missing, unexpected or of another shape.
+    """
+    own = module.state_dict()
+    missing = sorted(own.keys() - state.keys())
+    unexpected = sorted(state.keys() - own.keys())
+    shapes = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    faults = []
+    for title, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            faults.append(f"{len(names)} {title} ({', '.join(names[:3])}{more})")
+    if faults:
+        raise CheckpointError(
+            f"the weights do not match the network: {'; '.join(faults)}",
+            where=where,
+            mend="use the plans that the checkpoint was trained with",
+        )
+    module.load_state_dict(state, strict=True)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for line in lines:
+        if "GLOBAL" in line:
+            return line[:200]
+    return (lines or [type(error).__name__])[0][:200]

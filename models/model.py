@@ -1,0 +1,55 @@
+"""What every model offers, so that one runner and one tester cover them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from umd_engine.data.volume import Volume
+from umd_engine.engine.unit import Unit
+from umd_engine.engine.work import Program
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A model's answer for one scan.
+
+    Attributes:
+        labels: uint8 label map [X, Y, Z] on the scan's own grid, RAS+; 0 is background.
+        organs: name -> ids in `labels`; a region is the union of several.
+    """
+
+    labels: torch.Tensor
+    organs: Mapping[str, tuple[int, ...]]
+
+
+class Model(Protocol):
+    """A loaded model: weights, units and its protocol for one scan.
+
+    Attributes:
+        name: how results name it.
+        weights: SHA-256 of all weights.
+        protocol: everything that decides the answer besides weights; JSON-able, enters the plan hash.
+        organs: what it can segment, name -> ids.
+        units: the network pieces its programs call.
+    """
+
+    name: str
+    weights: str
+    protocol: Mapping[str, Any]
+    organs: Mapping[str, tuple[int, ...]]
+    units: Sequence[Unit]
+
+    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> int:
+        """Bytes a scan of this shape and spacing (mm) holds while it is live."""
+        ...
+
+    def prepare(self, images: Sequence[Volume], device: torch.device) -> Any:
+        """Orient, crop, normalise and resample; runs in a reader thread."""
+        ...
+
+    def segment(self, case: Any) -> Program[Segmentation]:
+        """The protocol, as a program over what `prepare` returned."""
+        ...

@@ -1,0 +1,140 @@
+"""A trained-model folder as a model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from umd_engine.data.volume import Grid, Volume
+from umd_engine.engine.unit import TensorSpec, Unit
+from umd_engine.engine.work import Program
+from umd_engine.errors import CheckpointError, GeometryError, MissingFileError, VoxelError
+from umd_engine.models.checkpoint import load_checkpoint, load_strictly
+from umd_engine.models.model import Segmentation
+from umd_engine.models.nnunet.finish import labels_from_logits
+from umd_engine.models.nnunet.network import build_network
+from umd_engine.models.nnunet.plans import Plans, read_plans
+from umd_engine.models.nnunet.prepare import Prepared, prepare_image
+from umd_engine.models.nnunet.protocol import Options, logits_of
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A prepared scan and the grid its label map goes back to."""
+
+    prepared: Prepared
+    grid: Grid
+
+
+class NnUNet:
+    """One configuration of a trained nnU-Net with its folds.
+
+    Args:
+        folder: holds `plans.json`, `dataset.json` and `fold_*/checkpoint_final.pth`.
+
+    Raises:
+        MissingFileError, CheckpointError, UnsupportedModelError: before any scan is read.
+    """
+
+    def __init__(self, name: str, folder: Path, options: Options):
+        self.name, self.options = name, options
+        paths = [folder / f"fold_{fold}" / options.checkpoint for fold in find_folds(folder, options)]
+        checkpoints = [load_checkpoint(path) for path in paths]
+        try:
+            configuration = checkpoints[0]["init_args"]["configuration"]
+            states = [checkpoint["network_weights"] for checkpoint in checkpoints]
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"lacks {error}: not a checkpoint of nnU-Net v2",
+                where=paths[0],
+                mend="give an nnU-Net v2 checkpoint",
+            ) from None
+        self.plans: Plans = read_plans(folder, configuration)
+        self.mirror_axes = tuple(checkpoints[0].get("inference_allowed_mirroring_axes") or ())
+        self.units = [self._unit(state, path) for state, path in zip(states, paths, strict=True)]
+        hashes = "".join(unit.content_hash for unit in self.units)
+        self.weights = hashlib.sha256(hashes.encode()).hexdigest()
+        self.organs: Mapping[str, tuple[int, ...]] = self.plans.labels.names
+        self.protocol: Mapping[str, Any] = {
+            "name": "nnunet",
+            **asdict(options),
+            "mirror_axes": self.mirror_axes,
+            "plans": asdict(self.plans),
+        }
+
+    def _unit(self, state: dict[str, torch.Tensor], path: Path) -> Unit:
+        network = build_network(self.plans, path.parent.parent / "plans.json")
+        load_strictly(network, state, path)
+        image = TensorSpec("image", (len(self.plans.channels), *self.plans.patch))
+        return Unit(f"{self.name}.{path.parent.name}", network.eval(), (image,), ("logits",))
+
+    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> int:
+        voxels = float(torch.tensor(shape).prod())
+        scale = float(torch.tensor(spacing).prod()) / float(torch.tensor(self.plans.spacing).prod())
+        here, there = voxels * len(self.plans.channels) * 4, voxels * scale * 4
+        # image, its float64 channel while resampling; then sums, weights, prepared data and two heads on the grid
+        return int(max(here + 4 * voxels * 4, 0) + there * (self.plans.labels.heads + len(self.plans.channels) + 1))
+
+    def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
+        """Images as channels on one grid, in the order of the model's `channel_names`."""
+        if len(images) != len(self.plans.channels):
+            raise VoxelError(
+                f"{self.name} takes {len(self.plans.channels)} channels ({', '.join(self.plans.channels)}), "
+                f"the scan has {len(images)}",
+                where=images[0].path,
+                mend="list one image a channel in the manifest",
+            )
+        grid = images[0].grid
+        for image in images[1:]:
+            if image.grid.shape != grid.shape:
+                raise GeometryError(
+                    f"shape {image.grid.shape} differs from the first channel's {grid.shape}",
+                    where=image.path,
+                    mend="resample the channels onto one grid",
+                )
+        channels = [torch.tensor(self._reader_order(grid, image.voxels).astype("float32")) for image in images]
+        spacing = grid.spacing if self.plans.reorients else grid.file_spacing
+        stacked = torch.stack(channels).to(device)
+        return Case(prepare_image(stacked, spacing[::-1], self.plans), grid)
+
+    def _reader_order(self, grid: Grid, voxels: Any) -> Any:
+        """nnU-Net's readers put the slowest file axis first; two of them reorient to RAS+ before."""
+        return (voxels if self.plans.reorients else grid.to_file_order(voxels)).transpose(2, 1, 0)
+
+    def logits(self, prepared: Prepared) -> Program[torch.Tensor]:
+        return logits_of(
+            prepared.data,
+            self.units,
+            self.plans.patch,
+            self.plans.labels.heads,
+            self.mirror_axes,
+            self.options,
+        )
+
+    def segment(self, case: Case) -> Program[Segmentation]:
+        logits = yield from self.logits(case.prepared)
+        labels = labels_from_logits(logits, case.prepared, self.plans, self.options.official).permute(2, 1, 0)
+        if not self.plans.reorients:
+            labels = torch.from_numpy(case.grid.to_canonical(labels.cpu().numpy()).copy()).to(logits.device)
+        return Segmentation(labels, self.organs)
+
+
+def find_folds(folder: Path, options: Options) -> list[str]:
+    """The folds asked for, or every numbered fold with a checkpoint, or `all` where it is alone."""
+    if not folder.is_dir():
+        raise MissingFileError("no such folder", where=folder, mend="give nnunet=PATH of a trained-model folder")
+    if options.folds:
+        return [fold.strip() for fold in options.folds.split(",")]
+    found = sorted(p.parent.name.removeprefix("fold_") for p in folder.glob(f"fold_*/{options.checkpoint}"))
+    numbered = [fold for fold in found if fold != "all"]
+    if not found:
+        raise MissingFileError(
+            f"no fold_*/{options.checkpoint}",
+            where=folder,
+            mend="give the folder that holds plans.json and fold_*",
+        )
+    return numbered or found

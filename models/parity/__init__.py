@@ -1,0 +1,1 @@
+"""Holds a model against stored results of its official code."""

@@ -1,0 +1,79 @@
+"""Packaging: the repository root is the import package `umd_engine`."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+ROOMS = ("kernels", "data", "engine", "exporters", "models", "evaluation", "bench")
+
+
+class BuildWithoutSetup(build_py):
+    """Leave this file out of the wheel: it lies in the package's folder, but it is not of the package."""
+
+    def find_package_modules(self, package, package_dir):
+        modules = super().find_package_modules(package, package_dir)
+        return [m for m in modules if m[1] != "setup"]
+
+
+def packages() -> list[str]:
+    names = ["umd_engine"]
+    for room in ROOMS:
+        names.append(f"umd_engine.{room}")
+        names += [f"umd_engine.{room}.{name}" for name in find_packages(str(ROOT / room))]
+    return names
+
+
+CPU = ["onnxruntime>=1.24"]
+GPU = ["onnxruntime-gpu>=1.24", "triton>=3.6", "cupy-cuda13x>=14.0"]
+REPORT = ["jinja2>=3.1", "plotly>=6.0"]
+DEV = [
+    *CPU,
+    "triton>=3.7.1",
+    "cupy-cuda13x>=14.0",
+    "nvidia-cuda-nvrtc>=13.0",
+    "pytest>=9.0",
+    "hypothesis>=6.170",
+    "ruff>=0.17",
+    "mypy>=2.4",
+    "import-linter>=2.16",
+]
+
+setup(
+    name="umd-engine",
+    version="0.1.0",
+    description="Re-evaluates 3D medical segmentation foundation models at the speed of the hardware",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=packages(),
+    package_dir={"umd_engine": "."},
+    package_data={"umd_engine": ["py.typed"], "umd_engine.data": ["label_sets/*.json"]},
+    cmdclass={"build_py": BuildWithoutSetup},
+    entry_points={"console_scripts": ["umd-engine = umd_engine.cli:main"]},
+    install_requires=[
+        "torch>=2.10",
+        "numpy>=2.0",
+        "nibabel>=5.3",
+        "isal>=1.8",
+        "click>=8.1",
+        "rich>=14.0",
+        "pydantic>=2.11",
+        "pyarrow>=20.0",
+        "numba>=0.62",
+        "scipy>=1.15",
+        "onnx>=1.19",
+        "onnxscript>=0.5",
+        "dynamic-network-architectures>=0.3.1,<0.4",
+    ],
+    extras_require={
+        "cpu": CPU,
+        "gpu": GPU,
+        "tensorrt": ["tensorrt>=10.13"],
+        "report": REPORT,
+        "cluster": ["ray>=2.50"],
+        "dev": DEV,
+    },
+)
