@@ -175,7 +175,10 @@ def _resolve(configurations: dict[str, Any], name: str, where: Path, visited: tu
 def _normalization(
     plans: dict[str, Any], config: dict[str, Any], channels: int, where: Path
 ) -> tuple[Normalization, ...]:
-    statistics = plans.get("foreground_intensity_properties_per_channel", {})
+    # plans from before nnunetv2 2.0 say "by_modality"
+    statistics = plans.get("foreground_intensity_properties_per_channel") or plans.get(
+        "foreground_intensity_properties_by_modality", {}
+    )
     schemes, masked = config["normalization_schemes"], config["use_mask_for_norm"]
     if not len(schemes) == len(masked) == channels:
         raise CheckpointError(
