@@ -10,7 +10,7 @@ import torch
 from umd_engine.errors import KernelError
 from umd_engine.kernels.backends import missing_device, resolve
 from umd_engine.kernels.resample import cpu, gpu
-from umd_engine.kernels.resample.separable import Clip, check, parse_clip
+from umd_engine.kernels.resample.arguments import Clip, Sizes, check, parse_clip
 
 Data = TypeVar("Data", np.ndarray, torch.Tensor)
 
@@ -88,17 +88,17 @@ def zoom_separate(
     return zoom(slices, shape, axis_orders, backend=backend)
 
 
-def _zoom_cpu(data: torch.Tensor, shape: tuple[int, ...], orders: tuple[int, ...], clip: Clip) -> torch.Tensor:
+def _zoom_cpu(data: torch.Tensor, shape: Sizes, orders: Sizes, clip: Clip) -> torch.Tensor:
     return cpu.zoom(data.cpu(), shape, orders, clip)
 
 
-def _zoom_gpu(data: torch.Tensor, shape: tuple[int, ...], orders: tuple[int, ...], clip: Clip) -> torch.Tensor:
+def _zoom_gpu(data: torch.Tensor, shape: Sizes, orders: Sizes, clip: Clip) -> torch.Tensor:
     if not torch.cuda.is_available():
         raise missing_device("resample")
     return gpu.zoom(data.cuda(), shape, orders, clip)
 
 
-def _reference(data: Data, shape: tuple[int, ...], orders: tuple[int, ...], clip: Clip) -> Data:
+def _reference(data: Data, shape: Sizes, orders: Sizes, clip: Clip) -> Data:
     from umd_engine.kernels.resample import reference
 
     array = data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data

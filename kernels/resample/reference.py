@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from umd_engine.kernels.resample.separable import Clip
+from umd_engine.kernels.resample.arguments import Clip
 
 
 def zoom(data: np.ndarray, shape: Sequence[int], orders: Sequence[int], clip: Clip) -> np.ndarray:

@@ -76,5 +76,4 @@ def _band(columns: np.ndarray, taps: np.ndarray, start: int, stop: int) -> Band:
     first, last = int(columns.min()), int(columns.max()) + 1
     weights = np.zeros((stop - start, last - first))
     np.add.at(weights, (np.arange(stop - start)[:, None], columns - first), taps)
-    weights.flags.writeable = False
     return Band(start, stop, first, last, weights)

@@ -33,12 +33,8 @@ def brain(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     head = _ellipsoid(shape[1:], (0.52 * d0, 0.47 * d1, 0.55 * d2), (0.37 * d0, 0.34 * d1, 0.35 * d2))
     image = np.abs(320 + 130 * _fields(rng, shape, 1.5)).round() + 1
     image *= head
-    image[:, d0 // 2 - 2 : d0 // 2 + 2, d1 // 2 - 3 : d1 // 2, d2 // 2 : d2 // 2 + 3] = (
-        0  # closed: filled again
-    )
-    image[1, d0 // 2 + 4 : d0 // 2 + 7, d1 // 2 + 2 : d1 // 2 + 6, d2 // 2 - 4 : d2 // 2] = (
-        0  # in one channel
-    )
+    image[:, d0 // 2 - 2 : d0 // 2 + 2, d1 // 2 - 3 : d1 // 2, d2 // 2 : d2 // 2 + 3] = 0  # closed: filled again
+    image[1, d0 // 2 + 4 : d0 // 2 + 7, d1 // 2 + 2 : d1 // 2 + 6, d2 // 2 - 4 : d2 // 2] = 0  # in one channel
     image[:, :, : d1 // 3, d2 // 2 : d2 // 2 + 2] = 0  # a furrow open to the outside: not filled
     return image.astype(np.float32)
 

@@ -33,7 +33,7 @@ from folders import FOLDERS, Folder  # noqa: E402
 from images import draw  # noqa: E402
 from record_readers import record_readers  # noqa: E402
 from record_resampling import record_resampling  # noqa: E402
-from trained import SEED, open_predictor, write_model  # noqa: E402
+from trained import open_predictor, write_model  # noqa: E402
 
 HERE = Path(__file__).parent
 
@@ -60,7 +60,7 @@ def spec(folder: Folder) -> dict[str, Any]:
 
 
 def record(folder: Folder, out: Path) -> None:
-    image = draw(folder.image, SEED)
+    image = draw(folder.image, folder.seed)
     spacing = np.array(folder.image["spacing"])
     model = write_model(folder, out, image)
     seg, prob = predict(model, folder.folds, image, spacing)

@@ -17,7 +17,6 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 CPU = torch.device("cpu")
-SEED = 2026
 
 
 def open_predictor(folder: Path, folds: tuple[int | str, ...]) -> nnUNetPredictor:
@@ -117,7 +116,7 @@ def write_model(folder: Folder, out: Path, image: np.ndarray) -> Path:
     (model / "dataset.json").write_text(json.dumps(folder.dataset, indent=1) + "\n")
     for i, fold in enumerate(folder.folds):
         path = model / f"fold_{fold}" / "checkpoint_final.pth"
-        trainer = build_trainer(folder, fold, SEED + i)
+        trainer = build_trainer(folder, fold, folder.seed + i)
         save(trainer, folder, path)
         balance(trainer, folder, model, fold, image)
         save(trainer, folder, path)

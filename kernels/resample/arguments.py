@@ -1,0 +1,61 @@
+"""Checks of the arguments of a resampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from umd_engine.errors import KernelError
+
+ORDERS = (0, 1, 3)
+Sizes = tuple[int, int, int]
+Clip = tuple[int, ...] | None  # the axes of [C, X, Y, Z] whose every index has a range of its own
+
+
+def check(data: Any, shape: Sequence[int], orders: Sequence[int]) -> tuple[Sizes, Sizes]:
+    """The new shape and the orders as tuples of ints; raises KernelError, see `zoom` of the package."""
+    if not isinstance(data, (np.ndarray, torch.Tensor)) or data.ndim != 4:
+        raise KernelError(f"resample: {_describe(data)} is not [C, X, Y, Z]", mend="add the axis of channels")
+    if not _is_real(data):
+        raise KernelError(f"resample: {data.dtype} is not a real dtype")
+    if len(shape) != 3 or len(orders) != 3:
+        raise KernelError(f"resample: shape {tuple(shape)} and orders {tuple(orders)} need three numbers each")
+    if min(*shape, *data.shape[1:]) < 1:
+        sizes = f"{tuple(data.shape[1:])} to {tuple(shape)}"
+        raise KernelError(f"resample: cannot resample {sizes}: an axis is empty")
+    if not set(orders) <= set(ORDERS):
+        raise KernelError(f"resample: orders {tuple(orders)}", mend=f"each is one of {ORDERS}")
+    return _sizes(shape), _sizes(orders)
+
+
+def parse_clip(clip: str | None, old: Sequence[int], new: Sequence[int]) -> Clip:
+    """The axes of [C, X, Y, Z] whose every index has a range of its own, None for no clip."""
+    if clip is None:
+        return None
+    if clip == "volume":
+        return (0,)
+    kind, _, number = clip.partition(":")
+    if kind != "slice" or number not in ("0", "1", "2"):
+        raise KernelError(f"resample: unknown clip '{clip}'", mend="volume, slice:0, slice:1, slice:2 or None")
+    axis = int(number)
+    if old[axis] != new[axis]:
+        raise KernelError(f"resample: clip '{clip}' needs axis {axis} to keep its {old[axis]} slices")
+    return (0, axis + 1)
+
+
+def _sizes(numbers: Sequence[int]) -> Sizes:
+    first, second, third = (int(number) for number in numbers)
+    return first, second, third
+
+
+def _describe(data: Any) -> str:
+    return f"shape {tuple(data.shape)}" if hasattr(data, "shape") else type(data).__name__
+
+
+def _is_real(data: np.ndarray | torch.Tensor) -> bool:
+    if isinstance(data, torch.Tensor):
+        return not data.dtype.is_complex
+    return data.dtype.kind in "biuf"

@@ -1,0 +1,181 @@
+"""The executor with real small networks: results do not depend on batches or on what else is in flight."""
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from umd_engine.engine.accumulator import Accumulator
+from umd_engine.engine.executor import Executor, Job, run_program
+from umd_engine.engine.unit import TensorSpec, Unit
+from umd_engine.engine.windows import gaussian_weights, window_grid
+from umd_engine.engine.work import Work, call
+from umd_engine.errors import OutOfMemoryError, UmdEngineError, VoxelError
+from umd_engine.models.ready import open_unit
+
+PATCH = (8, 8, 8)
+CPU = torch.device("cpu")
+TOLERANCE = 1e-5  # float32 convolutions of another batch size may sum in another order
+
+
+@pytest.fixture(scope="module")
+def unit():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv3d(1, 4, 3, padding=1), torch.nn.InstanceNorm3d(4, affine=True), torch.nn.LeakyReLU(),
+        torch.nn.Conv3d(4, 3, 1),
+    )  # fmt: skip
+    return Unit("network", network.eval(), (TensorSpec("image", (1, *PATCH)),))
+
+
+@pytest.fixture(scope="module")
+def click_unit():
+    torch.manual_seed(1)
+    return Unit("decoder", torch.nn.Linear(4, 4).eval(), (TensorSpec("x", (4,)),))
+
+
+def windows(unit, image):
+    sums = Accumulator(3, image.shape[1:], gaussian_weights(PATCH, torch.float32))
+    starts = window_grid(tuple(image.shape[1:]), PATCH)
+    items = ((image[:, x : x + 8, y : y + 8, z : z + 8],) for x, y, z in starts)
+    yield Work(unit, items, len(starts), lambda i, out: sums.add(starts[i], out[0]))
+    return sums.mean()
+
+
+def clicks(unit, x, rounds):
+    for _ in range(rounds):
+        (x,) = yield from call(unit, torch.tanh(x))
+    return x
+
+
+opener = partial(open_unit, backend="torch", device=CPU)
+
+
+@given(
+    st.lists(st.tuples(st.integers(8, 17), st.integers(8, 12), st.integers(8, 9)), min_size=1, max_size=4),
+    st.lists(st.integers(1, 4), max_size=4),
+    st.integers(1, 7),
+    st.integers(1, 6),
+)
+@settings(max_examples=25, deadline=None)
+def test_results_are_those_of_each_program_alone(unit, click_unit, shapes, rounds, batch_size, max_live):
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randn((1, *shape), generator=generator) for shape in shapes]
+    starts = [torch.randn(4, generator=generator) for _ in rounds]
+
+    def programs():
+        window_programs = [partial(windows, unit, image) for image in images]
+        return window_programs + [partial(clicks, click_unit, x, n) for x, n in zip(starts, rounds, strict=True)]
+
+    alone = [run_program(make(), opener) for make in programs()]
+    executor = Executor(opener, batch_size=batch_size, max_live=max_live)
+    mixed = {o.key: o.result for o in executor.run(Job(i, 1, make) for i, make in enumerate(programs()))}
+    for i, expected in enumerate(alone):
+        assert (mixed[i] - expected).abs().max() <= TOLERANCE * expected.abs().max()
+
+
+def test_batches_mix_programs(click_unit):
+    executor = Executor(opener, batch_size=16, max_live=10, readers=1)
+    jobs = [Job(i, 1, partial(clicks, click_unit, torch.randn(4), 3)) for i in range(10)]
+    assert len(list(executor.run(jobs))) == 10
+    assert executor.calls < 30  # alone they would be 30
+
+
+def bad_start():
+    raise VoxelError("not a number", where="scan.nii.gz")
+
+
+def bad_items(unit):
+    def items():
+        yield (torch.randn(4),)
+        raise ValueError("a bug")
+
+    yield Work(unit, items(), 2, lambda i, out: None)
+
+
+def bad_sink(unit):
+    def sink(item, outputs):
+        raise VoxelError("cannot take it")
+
+    yield Work(unit, iter([(torch.randn(4),)]), 1, sink)
+
+
+def bad_end(unit, x):
+    yield from call(unit, x)
+    raise KeyError("lost")
+
+
+def test_a_failing_case_becomes_a_typed_error_and_stops_nobody(click_unit, caplog):
+    x = torch.ones(4)
+    jobs = [
+        Job("start", 1, bad_start),
+        Job("items", 1, partial(bad_items, click_unit)),
+        Job("good", 1, partial(clicks, click_unit, x, 3)),
+        Job("sink", 1, partial(bad_sink, click_unit)),
+        Job("end", 1, partial(bad_end, click_unit, x)),
+        Job("good too", 1, partial(clicks, click_unit, x, 2)),
+    ]
+    outcomes = {o.key: o for o in Executor(opener, batch_size=3, max_live=6).run(jobs)}
+    assert len(outcomes) == 6
+    assert isinstance(outcomes["start"].error, VoxelError)
+    assert isinstance(outcomes["sink"].error, VoxelError)
+    assert outcomes["items"].error.status == "error" and "a bug" in str(outcomes["items"].error)
+    assert "lost" in str(outcomes["end"].error)
+    assert outcomes["good"].error is None
+    assert torch.allclose(outcomes["good"].result, run_program(clicks(click_unit, x, 3), opener))
+    assert outcomes["good too"].error is None
+
+
+class SmallDevice:
+    """A session with room for `room` items a call; what a full device says beyond that."""
+
+    def __init__(self, session, room):
+        self.session, self.room = session, room
+
+    def run(self, inputs):
+        if len(inputs[0]) > self.room:
+            raise torch.OutOfMemoryError("no room")
+        return self.session.run(inputs)
+
+
+def test_out_of_memory_halves_the_batch_and_is_remembered(click_unit):
+    executor = Executor(lambda unit: SmallDevice(opener(unit), 3), batch_size=8, max_live=16)
+    x = torch.randn(16, 4)
+    jobs = [Job(i, 0, partial(clicks, click_unit, x[i], 4)) for i in range(16)]
+    outcomes = {o.key: o for o in executor.run(jobs)}
+    for i in range(16):
+        assert torch.allclose(outcomes[i].result, run_program(clicks(click_unit, x[i], 4), opener), atol=1e-6)
+    assert executor.scheduler._limits == {0: 2}
+
+
+def test_a_case_that_does_not_fit_alone_is_a_status(click_unit):
+    executor = Executor(lambda unit: SmallDevice(opener(unit), 0), batch_size=4, max_live=4)
+    jobs = [Job(i, 0, partial(clicks, click_unit, torch.ones(4), 1)) for i in range(3)]
+    outcomes = list(executor.run(jobs))
+    assert [type(o.error) for o in outcomes] == [OutOfMemoryError] * 3
+    assert all(o.error.status == "out-of-memory" for o in outcomes)
+
+
+def test_a_manifest_of_any_length_is_taken_lazily(click_unit):
+    taken = []
+
+    def jobs():
+        for i in range(1000):
+            taken.append(i)
+            yield Job(i, 1, partial(clicks, click_unit, torch.ones(4), 1))
+
+    outcomes = Executor(opener, max_live=3).run(jobs())
+    next(outcomes)
+    assert len(taken) < 10
+    assert isinstance(next(outcomes).error, UmdEngineError | None)
+    outcomes.close()
+
+
+def test_a_program_without_work_just_ends():
+    def nothing():
+        return "done"
+        yield
+
+    assert run_program(nothing(), opener) == "done"

@@ -1,0 +1,108 @@
+"""Export of a unit, its cache, and the session that opens it."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from umd_engine.engine.backends.onnx_session import OnnxSession
+from umd_engine.engine.unit import TensorSpec, Unit
+from umd_engine.errors import BackendError, UnknownNameError
+from umd_engine.exporters.onnx_export import artifact_key, export_onnx
+from umd_engine.models.ready import open_unit
+
+CPU = torch.device("cpu")
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(torch.nn.Conv3d(2, 4, 3, padding=1), torch.nn.InstanceNorm3d(4, affine=True)).eval()
+
+
+def unit_of(module, shape=(2, 8, 9, 10)):
+    return Unit("network", module, (TensorSpec("image", shape),), ("logits",))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    unit = unit_of(network())
+    return unit, export_onnx(unit, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_the_graph_equals_eager_at_every_batch(exported, batch):
+    unit, path = exported
+    (x,) = unit.example(batch)
+    (expected,) = open_unit(unit, "torch", CPU).run((x,))
+    (got,) = OnnxSession(path, CPU).run((x,))
+    assert got.shape == expected.shape
+    assert (got - expected).abs().max() <= 1e-5 * (expected.max() - expected.min())
+
+
+def test_opset_20_with_static_space_and_dynamic_batch(exported):
+    model = onnx.load(exported[1])
+    onnx.checker.check_model(model, full_check=True)
+    assert [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")] == [20]
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    assert dims[0].dim_param and [d.dim_value for d in dims[1:]] == [2, 8, 9, 10]
+
+
+def test_the_cache_knows_weights_and_shapes(tmp_path):
+    unit = unit_of(network())
+    assert artifact_key(unit) == artifact_key(unit_of(network()))
+    assert artifact_key(unit) != artifact_key(unit_of(network(seed=1)))
+    assert artifact_key(unit) != artifact_key(unit_of(network(), (2, 8, 8, 10)))
+    first = export_onnx(unit, tmp_path)
+    written = first.stat().st_mtime_ns
+    assert export_onnx(unit, tmp_path) == first and first.stat().st_mtime_ns == written
+
+
+def test_a_half_written_artifact_is_never_used(tmp_path):
+    unit = unit_of(network())
+    draft = tmp_path / "onnx" / ".draft-killed"
+    draft.mkdir(parents=True)
+    (draft / "unit.onnx").write_bytes(b"half")
+    (x,) = unit.example(1)
+    OnnxSession(export_onnx(unit, tmp_path), CPU).run((x,))
+
+
+def test_two_exports_at_once_give_one_artifact(tmp_path):
+    code = (
+        "import sys, torch; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path; from test_onnx_export import unit_of, network\n"
+        "from umd_engine.exporters.onnx_export import export_onnx\n"
+        "print(export_onnx(unit_of(network()), Path(sys.argv[1])))"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path), str(__import__("pathlib").Path(__file__).parent)]
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(lambda _: subprocess.run(arguments, capture_output=True, text=True), range(2)))
+    assert [e.returncode for e in ended] == [0, 0], ended[0].stderr + ended[1].stderr
+    assert len({e.stdout.strip().splitlines()[-1] for e in ended}) == 1
+    assert [p.name for p in (tmp_path / "onnx").iterdir()] == [artifact_key(unit_of(network()))]
+
+
+def test_unknown_names_and_impossible_requests_raise(exported):
+    unit, path = exported
+    with pytest.raises(UnknownNameError, match="onnxruntime"):
+        open_unit(unit, "onnxruntim", CPU)
+    with pytest.raises(UnknownNameError, match="fp16"):
+        open_unit(unit, "torch", CPU, "fp61")
+    with pytest.raises(BackendError, match="CPU"):
+        open_unit(unit, "torch", CPU, "fp16")
+    if not torch.cuda.is_available():
+        with pytest.raises(BackendError, match="CUDAExecutionProvider|cannot run"):
+            OnnxSession(path, torch.device("cuda"))
+
+
+def test_bf16_is_near_fp32():
+    unit = unit_of(network())
+    (x,) = unit.example(1)
+    (exact,) = open_unit(unit, "torch", CPU).run((x,))
+    (short,) = open_unit(unit, "torch", CPU, "bf16").run((x,))
+    assert short.dtype == torch.float32
+    error = (short - exact).norm() / exact.norm()
+    assert 0 < error < 2e-2 and np.isfinite(float(error))
