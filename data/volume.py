@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from umd_engine.data.orientation import canonical_affine, file_orientation
 from umd_engine.errors import GeometryError
+
+T = TypeVar("T")
 
 # A header's pixdim is float32 and sometimes rounded; closer than this it is the spacing, else the affine is.
 SPACING_TOLERANCE = 1e-3
@@ -217,8 +221,9 @@ def _spacing(
     return pixdim if agrees else _pick(norms.tolist(), (0, 1, 2))
 
 
-def _pick(values, order):  # type: ignore[no-untyped-def]
-    return tuple(values[axis] for axis in order)
+def _pick(values: Sequence[T], order: Iterable[int]) -> tuple[T, T, T]:
+    x, y, z = (values[axis] for axis in order)
+    return x, y, z
 
 
 def _last_three(array: np.ndarray, order: np.ndarray) -> list[int]:

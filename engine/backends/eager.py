@@ -14,7 +14,8 @@ class EagerSession:
     """Runs a unit's module without gradients.
 
     Args:
-        precision: fp32, or fp16 / bf16 by torch's autocast, which keeps normalisation and softmax in float32.
+        precision: fp32; tf32 (fp32 with 10-bit mantissas in matrix products, CUDA only); or fp16 / bf16 by
+            torch's autocast, which keeps normalisation and softmax in float32.
 
     Raises:
         BackendError: fp16 on a CPU, where torch's convolutions are some 250 times slower than in float32.
@@ -23,6 +24,11 @@ class EagerSession:
     def __init__(self, unit: Unit, device: torch.device, precision: str = "fp32"):
         if precision == "fp16" and device.type == "cpu":
             raise BackendError("fp16 does not run usefully on a CPU", mend="use --precision fp32 or bf16")
+        if device.type == "cuda":
+            # torch's default for convolutions is TF32, 1e-3 off float32
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        elif precision == "tf32":
+            raise BackendError("tf32 is a mode of CUDA devices", mend="use --precision fp32")
         self.device, self.autocast = device, _AUTOCAST.get(precision)
         self.module = unit.module.to(device).eval()
 

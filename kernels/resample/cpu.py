@@ -6,7 +6,7 @@ import torch
 from umd_engine.kernels.resample import separable
 from umd_engine.kernels.resample.arguments import Clip, Sizes
 
-ROWS = 64  # a band then is about 64 * old / new + 62 columns wide
+ROWS = 128  # a band then is about 128 * old / new + 62 columns wide
 
 
 def zoom(data: torch.Tensor, shape: Sizes, orders: Sizes, clip: Clip) -> torch.Tensor:

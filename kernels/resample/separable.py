@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from umd_engine.kernels.resample.arguments import Clip, Sizes
-from umd_engine.kernels.resample.matrix import along, along_all
+from umd_engine.kernels.resample.matrix import along
 from umd_engine.kernels.resample.weights import linear, nearest
 
 
@@ -20,18 +20,16 @@ def zoom(data: torch.Tensor, shape: Sizes, orders: Sizes, clip: Clip, rows: int)
         (len(data), *shape), dtype=torch.float64 if any(orders) else data.dtype, device=data.device
     )
     for channel, volume in zip(result, data, strict=True):
-        channel.copy_(_zoom_volume(volume.to(result.dtype), shape, orders, rows))
-    if clip is not None and result.numel():
-        others = [axis for axis in range(4) if axis not in clip]
-        low, high = data.amin(others, keepdim=True), data.amax(others, keepdim=True)
-        torch.clamp(result, low.to(result.dtype), high.to(result.dtype), out=result)
+        source = volume.to(result.dtype)
+        channel.copy_(_zoom_volume(source, shape, orders, rows))
+        if clip is not None and any(orders):  # order 0 cannot leave the range
+            others = [axis - 1 for axis in range(1, 4) if axis not in clip]
+            channel.clamp_(source.amin(others, keepdim=True), source.amax(others, keepdim=True))
     return result
 
 
 def _zoom_volume(volume: torch.Tensor, shape: Sizes, orders: Sizes, rows: int) -> torch.Tensor:
     changed = [axis for axis in range(3) if volume.shape[axis] != shape[axis]]
-    if len(changed) == 3 and set(orders) == {3}:
-        return along_all(volume, shape, rows)
     # shrinking axes first: what follows has fewer voxels
     for axis in sorted(changed, key=lambda axis: shape[axis] / volume.shape[axis]):
         volume = _along(volume, axis, shape[axis], orders[axis], rows)
