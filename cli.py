@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from umd_engine import __version__
 from umd_engine.errors import OptionError, UmdEngineError
 

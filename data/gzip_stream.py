@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
 
 from isal import igzip_lib
 
@@ -48,19 +48,22 @@ class ByteStream(AbstractContextManager["ByteStream"]):
         """Fill `target` (bytes) and return how many bytes there were: fewer only at the end."""
         filled = 0
         while filled < len(target):
-            if not self.zipped:  # one call reads 2 GiB at most
-                count = self._file.readinto(target[filled:])
-                if not count:
-                    break
-                filled += count
-                continue
-            if not self._decoded and not self._decode():
+            count = self._some(target[filled:])
+            if not count:
                 break
-            count = min(len(target) - filled, len(self._decoded))
-            target[filled : filled + count] = self._decoded[:count]
-            self._decoded = self._decoded[count:]
             filled += count
         return filled
+
+    def _some(self, target: memoryview) -> int:
+        """Fill the start of `target`; 0 at the end."""
+        if not self.zipped:
+            return self._file.readinto(target)  # 2 GiB at most in one call
+        if not self._decoded and not self._decode():
+            return 0
+        count = min(len(target), len(self._decoded))
+        target[:count] = self._decoded[:count]
+        self._decoded = self._decoded[count:]
+        return count
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes, fewer at the end."""
@@ -111,9 +114,9 @@ class ByteStream(AbstractContextManager["ByteStream"]):
         return CorruptFileError(fault, where=self.path, mend="copy the file again from its source")
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> io.FileIO:
     try:
-        return path.open("rb", buffering=0)  # type: ignore[return-value]
+        return path.open("rb", buffering=0)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingFileError("no such file", where=path, mend="correct the path") from error
     except IsADirectoryError as error:

@@ -1,319 +1,180 @@
-"""NIfTI files: read through ISA-L straight into an array, written whole or not at all.
-
-A volume is never float64: an int16 CT stays int16, scaled values become float32.
-"""
+"""NIfTI files: read through ISA-L straight into an array, written whole and compressed."""
 
 from __future__ import annotations
 
-import os
-import struct
-import tempfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nibabel
 import numpy as np
-from isal import igzip, isal_zlib
-from umd_engine.data.volume import Grid, HeaderCodes, Spacing, Triple, Volume
-from umd_engine.errors import CorruptFileError, DataError, GeometryError, LabelError, MissingFileError, VoxelError
+from isal import isal_zlib
 
-_HEADER_BYTES = 544  # NIfTI-2's header with the four bytes that say what follows; NIfTI-1's is shorter
-_MM = 2
-_FIRST_READ = 1 << 16
+from umd_engine.data.atomic import atomic_file
+from umd_engine.data.gzip_stream import ByteStream
+from umd_engine.data.nifti_header import Header, header_bytes, parse_header
+from umd_engine.data.volume import Volume
+from umd_engine.errors import CorruptFileError, GeometryError, LabelError, OptionError, VoxelError
 
+__all__ = ["Header", "check_finite", "read", "read_header", "read_labels", "write", "write_labels"]
 
-@dataclass(frozen=True, eq=False)
-class Header:
-    """What the first bytes say.
-
-    Attributes:
-        grid: where the voxels lie.
-        dtype: as stored, with byte order.
-        offset: where the voxels begin, in bytes.
-        slope, intercept: value = stored * slope + intercept; (1, 0) where the file scales nothing.
-    """
-
-    grid: Grid
-    codes: HeaderCodes
-    dtype: np.dtype
-    offset: int
-    slope: float
-    intercept: float
-
-    @property
-    def shape(self) -> Triple:
-        """Canonical RAS+."""
-        return self.grid.shape
-
-    @property
-    def spacing(self) -> Spacing:
-        return self.grid.spacing
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the whole file, uncompressed."""
-        return self.offset + int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+SUFFIXES = (".nii.gz", ".nii")
+IGZIP_LEVEL = 1  # 367 MB/s of labels against 65 of zlib's level 6
+GZIP = 31  # window bits that ask for a gzip header and trailer
+WRITE_BLOCK = 1 << 22
+MAX_LABEL = np.iinfo(np.uint16).max
 
 
-def read_header(path: Path | str) -> Header:
-    """Geometry and type of a file, from its first bytes alone.
+def read_header(path: str | Path) -> Header:
+    """What the first bytes of a NIfTI file say, without reading its voxels.
 
     Raises:
-        MissingFileError, CorruptFileError, VoxelError, GeometryError.
+        MissingFileError, CorruptFileError, GeometryError, VoxelError: as `parse_header`.
     """
-    path = Path(path)
-    with _readable(path), path.open("rb") as file:
-        start = file.read(_FIRST_READ)
-    if start[:2] == b"\x1f\x8b":
-        try:
-            start = isal_zlib.decompressobj(wbits=31).decompress(start, _HEADER_BYTES)
-        except isal_zlib.error as error:
-            raise _damaged(path, f"the gzip stream is damaged: {error}") from None
-    return _parse(start, path)
+    with ByteStream(Path(path)) as stream:
+        return parse_header(stream)[0]
 
 
-def read(path: Path | str) -> Volume:
-    """A volume in RAS+, read-only, in the stored type; float32 where values are scaled or stored as float64.
+def read(path: str | Path) -> Volume:
+    """A scan: .nii or .nii.gz, NIfTI-1 or -2, either byte order.
+
+    Voxels keep the stored integer type where the scaling is trivial or adds a whole number that keeps them in
+    that type's range; else they are float32 (float64 files too).
 
     Raises:
         MissingFileError: no such file.
         CorruptFileError: truncated or damaged gzip, not a NIfTI, fewer bytes than the header promises.
-        VoxelError: 4D images, colours or complex numbers, NaN or infinity.
-        GeometryError: zero or negative spacing, a singular or non-finite affine.
+        GeometryError: zero or negative spacing, a singular or non-finite affine, units other than mm.
+        VoxelError: more than one volume, RGB or complex voxels, NaN or infinity.
     """
-    path = Path(path)
-    content = _content(path)
-    header = _parse(content[:_HEADER_BYTES], path)
-    count = int(np.prod(header.shape, dtype=np.int64))
-    if len(content) < header.nbytes:
-        raise _damaged(path, f"{len(content)} bytes, but the header promises {header.nbytes}")
-    stored = np.frombuffer(content, header.dtype, count, header.offset)
-    voxels = _scaled(stored, header).reshape(header.grid.file_shape, order="F")
-    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
-        raise VoxelError(
-            f"{int((~np.isfinite(voxels)).sum())} voxels are NaN or infinite",
-            where=path,
-            mend="replace them, e.g. by 0, and say so in your methods",
-        )
-    voxels.flags.writeable = False
-    return Volume(header.grid.to_canonical(voxels), header.grid, path, header.codes)
+    header, stored = _load(Path(path))
+    array = _scaled(stored, header.slope, header.inter)
+    volume = Volume.from_file_order(array, header.grid, header.path, header.codes)
+    check_finite(volume)
+    return volume
 
 
-def read_labels(path: Path | str) -> Volume:
-    """A label map in RAS+: uint8 where its ids fit, else uint16.
+def read_labels(path: str | Path) -> Volume:
+    """A label map: whole numbers >= 0, as uint8 where they fit, else uint16. Floating files are accepted.
 
     Raises:
-        LabelError: values that are no whole numbers, negative or above 65535. And what `read` raises.
+        LabelError: fractions, negative ids, ids beyond 65535.
+        MissingFileError, CorruptFileError, GeometryError, VoxelError: as `read`.
     """
-    volume = read(path)
-    voxels = volume.voxels
-    if voxels.dtype == np.uint8 or voxels.size == 0:
-        return volume
-    low, high = voxels.min(), voxels.max()
-    if low < 0 or high > 65535 or (voxels.dtype.kind == "f" and (voxels != np.round(voxels)).any()):
-        raise LabelError(
-            f"values from {low} to {high} in {voxels.dtype} are not label ids",
-            where=path,
-            mend="give a label map of whole numbers from 0 to 65535",
-        )
-    integers = voxels.astype(np.uint8 if high < 256 else np.uint16, order="K")
-    integers.flags.writeable = False
-    return Volume(integers, volume.grid, volume.path, volume.codes)
+    header, stored = _load(Path(path))
+    array = _whole(_scaled(stored, header.slope, header.inter), header.path)
+    return Volume.from_file_order(array, header.grid, header.path, header.codes)
 
 
-def write_labels(path: Path | str, labels: np.ndarray, like: Volume) -> None:
-    """Write a label map [X, Y, Z] in RAS+ on `like`'s own grid: file order, affine and header codes are the scan's.
+def check_finite(volume: Volume) -> None:
+    """Raise VoxelError if a floating volume holds NaN or infinity."""
+    if not np.issubdtype(volume.voxels.dtype, np.floating):
+        return
+    extremes = np.array([volume.voxels.min(), volume.voxels.max()])  # NaN wins both; no mask is allocated
+    if np.isfinite(extremes).all():
+        return
+    count = int(volume.voxels.size - np.isfinite(volume.voxels).sum())
+    raise VoxelError(
+        f"{count} of {volume.voxels.size} voxels are NaN or infinite", where=volume.path, mend="export it again"
+    )
+
+
+def write(path: str | Path, volume: Volume) -> None:
+    """Write a volume in its file's own axis order, affine, codes and dtype; compressed if `path` ends in .gz."""
+    array = volume.grid.to_file_order(volume.voxels)
+    if array.dtype == np.bool_:
+        array = array.view(np.uint8)
+    elif array.dtype == np.float16:
+        array = array.astype(np.float32)
+    _store(Path(path), header_bytes(volume.codes, volume.grid.file_shape, array.dtype), array)
+
+
+def write_labels(path: str | Path, labels: np.ndarray, like: Volume | Header) -> None:
+    """Write a label map [X, Y, Z] (canonical order) as uint8, or uint16 if needed, over the scan `like`.
+
+    The file has the scan's own axis order, affine, qform, sform and units, so that any viewer overlays them.
 
     Raises:
-        LabelError: ids outside 0..65535. GeometryError: another shape. CorruptFileError: the folder is not writable.
+        GeometryError: labels of another shape than the scan.
+        LabelError: labels that are no integers, negative or beyond 65535.
     """
-    path = Path(path)
-    if labels.shape != like.shape:
-        raise GeometryError(f"labels of shape {labels.shape} for a scan of {like.shape}", where=path)
-    high = int(labels.max(initial=0))
-    if labels.min(initial=0) < 0 or high > 65535:
-        raise LabelError(f"ids up to {high} do not fit a label map", where=path)
-    write(path, Volume(labels.astype(np.uint8 if high < 256 else np.uint16), like.grid, path, like.codes))
+    if labels.shape != like.grid.shape:
+        raise GeometryError(f"labels of shape {labels.shape} over a scan of shape {like.grid.shape}", where=path)
+    if labels.dtype != np.bool_ and not np.issubdtype(labels.dtype, np.integer):
+        raise LabelError(f"labels of type {labels.dtype}", where=path, mend="give integers")
+    array = _narrow(like.grid.to_file_order(labels), Path(path))
+    _store(Path(path), header_bytes(like.codes, like.grid.file_shape, array.dtype), array)
 
 
-def write(path: Path | str, volume: Volume) -> None:
-    """Write a volume as it is stored, in its file order; `.nii.gz` through ISA-L at level 1.
-
-    The file appears under its name only when it is whole.
-
-    Raises:
-        CorruptFileError: the folder is not writable, or the disk is full.
-    """
-    path = Path(path)
-    voxels = volume.grid.to_file_order(volume.voxels)
-    image = nibabel.Nifti1Image(np.empty(0), np.eye(4)).header.copy()
-    image.set_data_dtype(voxels.dtype)
-    image.set_data_shape(voxels.shape)
-    image.set_zooms(volume.grid.file_spacing)
-    affine, codes = volume.grid.file_affine, volume.codes
-    if codes.qform_code:
-        image.set_qform(affine, codes.qform_code, strip_shears=True)
-    if codes.sform_code or not codes.qform_code:
-        image.set_sform(affine, codes.sform_code)
-    image["xyzt_units"] = codes.xyzt_units
-    image["vox_offset"] = 352
-    image["magic"] = b"n+1"
-    # big enough pieces for the compressor; F order is the file's
-    content = image.binaryblock + b"\0\0\0\0" + voxels.tobytes(order="F")
-    with _whole(path) as draft:
-        draft.write_bytes(igzip.compress(content, compresslevel=1) if path.name.endswith(".gz") else content)
+def _load(path: Path) -> tuple[Header, np.ndarray]:
+    """The header and the stored numbers, native byte order, [file axes] in Fortran order."""
+    with ByteStream(path) as stream:
+        header, position = parse_header(stream)
+        if header.first_voxel + header.voxel_bytes > stream.most_bytes():
+            raise _short(header)
+        stream.take(header.first_voxel - position)
+        flat = np.empty(header.voxel_bytes // header.dtype.itemsize, dtype=header.dtype)
+        if stream.read_into(memoryview(flat.view(np.uint8))) < header.voxel_bytes:
+            raise _short(header)
+        stream.finish()
+    if not header.dtype.isnative:
+        flat = flat.byteswap(inplace=True).view(header.dtype.newbyteorder("="))
+    return header, flat.reshape(header.grid.file_shape, order="F")
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A draft beside `path` that takes its place at the end."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=".draft-", suffix=path.name[-7:], dir=path.parent)
-    except OSError as error:
-        raise CorruptFileError(f"cannot write: {error.strerror}", where=path, mend="check the folder") from None
-    os.close(handle)
-    draft = Path(name)
-    try:
-        yield draft
-        draft.chmod(0o644)
-        draft.replace(path)
-    except OSError as error:
-        raise CorruptFileError(
-            f"cannot write: {error.strerror}", where=path, mend="check the folder and the free disk space"
-        ) from None
-    finally:
-        draft.unlink(missing_ok=True)
+def _short(header: Header) -> CorruptFileError:
+    fault = f"it holds fewer than the {header.voxel_bytes} voxel bytes that its header promises"
+    return CorruptFileError(fault, where=header.path, mend="copy the file again from its source")
 
 
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise MissingFileError("no such file", where=path, mend="check the path in the manifest") from None
-    except OSError as error:
-        raise CorruptFileError(f"cannot read: {error.strerror}", where=path, mend="check its permissions") from None
+def _scaled(stored: np.ndarray, slope: float, inter: float) -> np.ndarray:
+    if slope == 1 and inter == 0:
+        return stored if stored.dtype != np.float64 else _single(stored)
+    if slope == 1 and np.issubdtype(stored.dtype, np.integer) and inter == int(inter):
+        limits = np.iinfo(stored.dtype)
+        if int(stored.min()) + int(inter) >= limits.min and int(stored.max()) + int(inter) <= limits.max:
+            return stored + stored.dtype.type(inter) if inter > 0 else stored - stored.dtype.type(-inter)
+    scaled = np.empty_like(stored, dtype=np.float32)
+    for z in range(stored.shape[2]):  # a slice at a time: float64 precision without a float64 volume
+        scaled[..., z] = stored[..., z].astype(np.float64) * slope + inter
+    return scaled
 
 
-def _damaged(path: Path, fault: str) -> DataError:
-    return CorruptFileError(fault, where=path, mend="copy or export the file again")
+def _single(stored: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # beyond float32's range becomes infinity, which check_finite reports
+        return stored.astype(np.float32)
 
 
-def _content(path: Path) -> bytes:
-    """The uncompressed file, decompressed in one piece into a buffer of its final size."""
-    with _readable(path):
-        content = path.read_bytes()
-    if content[:2] != b"\x1f\x8b":
-        return content
-    if len(content) < 18:
-        raise _damaged(path, "the gzip stream is truncated")
-    # the last four bytes: uncompressed size modulo 2^32 of the last member, the only one in nearly every file
-    (size,) = struct.unpack("<I", content[-4:])
-    size = min(max(size, _HEADER_BYTES), 1032 * len(content))  # deflate shrinks by 1032 at most
-    try:
-        return _members(content, size)
-    except (isal_zlib.error, zlib.error, EOFError) as error:
-        raise _damaged(path, f"the gzip stream is truncated or damaged: {error}") from None
+def _whole(array: np.ndarray, path: Path) -> np.ndarray:
+    if np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite([array.min(), array.max()]).all():
+            raise VoxelError("a label map with NaN or infinite voxels", where=path, mend="write it as integers")
+        if not np.array_equal(array, np.rint(array)):
+            raise LabelError("a label map with fractions", where=path, mend="resample labels to the nearest voxel")
+    return _narrow(array, path)
 
 
-def _members(content: bytes, size: int) -> bytes:
-    stream = isal_zlib.decompressobj(wbits=31)
-    first = stream.decompress(content, size)
-    if not stream.eof and stream.unconsumed_tail:
-        return igzip.decompress(content)  # the size said less than there is
-    if not stream.eof:
-        raise EOFError("it ends before its end marker")
-    if stream.unused_data.startswith(b"\x1f\x8b"):
-        return igzip.decompress(content)
-    return first
+def _narrow(array: np.ndarray, path: Path) -> np.ndarray:
+    """uint8 where the ids fit, else uint16; the same array if it is uint8."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.view(np.uint8)
+    low, high = array.min(), array.max()
+    if low < 0 or high > MAX_LABEL:
+        raise LabelError(f"label ids from {low} to {high}", where=path, mend="use ids from 0 to 65535")
+    return array.astype(np.uint8 if high <= np.iinfo(np.uint8).max else np.uint16)
 
 
-def _scaled(stored: np.ndarray, header: Header) -> np.ndarray:
-    """Values in a native type: integers stay integers where a whole offset fits their type."""
-    native = stored if stored.dtype.isnative else stored.astype(stored.dtype.newbyteorder("="))
-    if (header.slope, header.intercept) == (1.0, 0.0):
-        return native.astype(np.float32) if native.dtype == np.float64 else native
-    if native.dtype.kind in "iu" and header.slope == 1 and header.intercept.is_integer() and native.size:
-        shift, limits = int(header.intercept), np.iinfo(np.int16)
-        if limits.min <= int(native.min()) + shift and int(native.max()) + shift <= limits.max:
-            return (native.astype(np.int32) + shift).astype(np.int16)
-    return native.astype(np.float32) * np.float32(header.slope) + np.float32(header.intercept)
-
-
-def _parse(start: bytes, path: Path) -> Header:
-    kind = _kind(start, path)
-    try:
-        raw = kind(start[: kind.template_dtype.itemsize], check=False)
-        dtype = raw.get_data_dtype()
-        offset = int(raw["vox_offset"])
-    except (nibabel.spatialimages.HeaderDataError, ValueError, KeyError) as error:
-        raise _damaged(path, f"not a NIfTI file: {error}") from None
-    if dtype.kind not in "iufb":
-        raise VoxelError(
-            f"voxels of type {raw['datatype']} (colours, complex or quadruple numbers)",
-            where=path,
-            mend="convert the image to one number a voxel",
-        )
-    shape = _shape(raw, path)
-    codes = HeaderCodes(int(raw["qform_code"]), int(raw["sform_code"]), int(raw["xyzt_units"]))
-    slope, intercept = _scaling(raw)
-    minimum = kind.template_dtype.itemsize
-    return Header(_grid(raw, shape, codes, path), codes, dtype, max(offset, minimum), slope, intercept)
-
-
-def _kind(start: bytes, path: Path) -> Any:
-    """The nibabel header class that the first four bytes and the magic name."""
-    if len(start) >= 348:
-        (size,) = struct.unpack("<i", start[:4])
-        if size in (348, 348 << 16 | 348 >> 16, 1543569408) and start[344:348] == b"n+1\0":
-            return nibabel.Nifti1Header
-        if len(start) >= 540 and start[4:8] == b"n+2\0":
-            return nibabel.Nifti2Header
-        if start[344:348] == b"ni1\0":
-            raise _damaged(path, "a NIfTI header whose voxels lie in another file (.hdr/.img)")
-    raise _damaged(path, "not a NIfTI file: it has no NIfTI header")
-
-
-def _shape(raw: Any, path: Path) -> Triple:
-    dim = [int(n) for n in raw["dim"]]
-    rank, sizes = dim[0], dim[1:]
-    if not 1 <= rank <= 7 or any(n < 1 for n in sizes[:rank]):
-        raise _damaged(path, f"dimensions {sizes[: max(rank, 0)]} in the header")
-    if any(n > 1 for n in sizes[3:rank]):
-        raise VoxelError(
-            f"a {rank}D image of shape {tuple(sizes[:rank])}",
-            where=path,
-            mend="split it into 3D images, one a channel in the manifest",
-        )
-    padded = sizes[: min(rank, 3)] + [1] * (3 - min(rank, 3))
-    return (padded[0], padded[1], padded[2])
-
-
-def _scaling(raw: Any) -> tuple[float, float]:
-    """NIfTI: slope 0 or no number says that nothing is scaled."""
-    slope, intercept = float(raw["scl_slope"]), float(raw["scl_inter"])
-    if slope == 0 or not np.isfinite(slope):
-        return 1.0, 0.0
-    return slope, intercept if np.isfinite(intercept) else 0.0
-
-
-def _grid(raw: Any, shape: Triple, codes: HeaderCodes, path: Path) -> Grid:
-    pixdim = np.asarray(raw["pixdim"][1:4], np.float64)
-    if not (np.isfinite(pixdim).all() and (pixdim > 0).all()):
-        raise GeometryError(
-            f"spacing {tuple(float(p) for p in pixdim)} mm in the header", where=path, mend="write the true spacing"
-        )
-    try:
-        affine = np.asarray(raw.get_best_affine(), np.float64)
-    except (ValueError, np.linalg.LinAlgError, nibabel.spatialimages.HeaderDataError) as error:
-        raise GeometryError(f"no usable affine: {error}", where=path, mend="write a valid qform or sform") from None
-    norms = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or (norms == 0).any() or abs(np.linalg.det(affine[:3, :3] / norms)) < 1e-3:
-        raise GeometryError("the affine is singular or not finite", where=path, mend="write a valid qform or sform")
-    # the affine is float32 sums of what the header says in pixdim; where both agree pixdim is the cleaner number
-    spacing = pixdim if np.allclose(pixdim, norms, rtol=1e-3, atol=0) else norms
-    return Grid.from_file(shape, affine, tuple(float(s) for s in spacing))  # type: ignore[arg-type]
+def _store(path: Path, header: bytes, array: np.ndarray) -> None:
+    if not path.name.endswith(SUFFIXES):
+        raise OptionError("a NIfTI file must end in .nii.gz or .nii", where=path)
+    flat = np.ravel(array, order="F").astype(array.dtype.newbyteorder("<"), copy=False)  # no copy of what was read
+    content = memoryview(flat.view(np.uint8))
+    with atomic_file(path) as file:
+        if path.name.endswith(".nii"):
+            file.write(header)
+            file.write(content)
+            return
+        packer = isal_zlib.compressobj(IGZIP_LEVEL, isal_zlib.DEFLATED, GZIP)
+        file.write(packer.compress(header))
+        for start in range(0, len(content), WRITE_BLOCK):
+            file.write(packer.compress(content[start : start + WRITE_BLOCK]))
+        file.write(packer.flush())

@@ -163,9 +163,7 @@ class Volume:
         return cls.from_file_order(voxels, grid, None, HeaderCodes.of(placed))
 
     @classmethod
-    def from_file_order(
-        cls, array: np.ndarray, grid: Grid, path: Path | None, codes: HeaderCodes
-    ) -> Volume:
+    def from_file_order(cls, array: np.ndarray, grid: Grid, path: Path | None, codes: HeaderCodes) -> Volume:
         """A volume of an array [file axes] on `grid`."""
         if array.dtype == np.float64:
             array = array.astype(np.float32)
@@ -214,9 +212,7 @@ def _spacing(
         return _pick(norms.tolist(), (0, 1, 2))
     if not all(np.isfinite(size) and size > 0 for size in pixdim):
         sizes = " x ".join(f"{size:g}" for size in pixdim)
-        raise GeometryError(
-            f"the spacing is {sizes} mm", where=where, mend="set pixdim to the distance between voxels"
-        )
+        raise GeometryError(f"the spacing is {sizes} mm", where=where, mend="set pixdim to the distance between voxels")
     agrees = np.allclose(pixdim, norms, rtol=SPACING_TOLERANCE, atol=0)
     return pixdim if agrees else _pick(norms.tolist(), (0, 1, 2))
 

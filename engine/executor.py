@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 import torch
+
 from umd_engine.engine.scheduler import Batch, Scheduler
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program, Tensors, Work
@@ -143,7 +144,9 @@ class Executor:
         return outcome
 
     def _run_and_deliver(self, batch: Batch) -> Iterator[Outcome]:
-        owners, inputs, failed = [], [], {}
+        owners: list[tuple[int, int]] = []
+        inputs: list[Tensors] = []
+        failed: dict[int, Exception] = {}
         for part in batch.slices:
             work = self._live[part.program].work
             assert work is not None
@@ -162,9 +165,9 @@ class Executor:
                 self._live[program].work.sink(item, outputs)  # type: ignore[union-attr]
             except Exception as error:
                 failed[program] = error
-        for program, error in failed.items():
+        for program, cause in failed.items():
             self._live[program].program.close()
-            yield self._end(program, Outcome(self._live[program].job.key, error=_typed(error)))
+            yield self._end(program, Outcome(self._live[program].job.key, error=_typed(cause)))
         for program in self.scheduler.delivered(batch):
             yield from self._advance(program)
 

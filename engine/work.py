@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+
 from umd_engine.engine.unit import Unit
 
 Result = TypeVar("Result")

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
 import torch
+
 from umd_engine.data.manifest import ScanRow
 from umd_engine.data.nifti import write_labels
 from umd_engine.data.scan import Scan, read_scan, scan_geometry
@@ -181,7 +182,7 @@ def missing_cases(cases: Sequence[Case], store: Store, run: Path, settings: Sett
     finished = store.keys()
 
     def missing(case: Case) -> bool:
-        unscored = any(Key(**_key(case, organ)) not in finished for organ in case.organs)
+        unscored = any(_key(case, organ) not in finished for organ in case.organs)
         return unscored or (settings.save_masks and not mask_path(case, run).exists())
 
     return [case for case in cases if missing(case)]
@@ -230,28 +231,20 @@ def _save_mask(case: Case, answer: Answer, run: Path) -> UmdEngineError | None:
     return None
 
 
-def _key(case: Case, organ: str) -> dict[str, str]:
+def _key(case: Case, organ: str) -> Key:
     row = case.row
-    return {
-        "plan": case.plan,
-        "cohort": row.cohort,
-        "subject": row.subject,
-        "scan_id": row.scan_id,
-        "modality": row.modality,
-        "model": case.model.name,
-        "organ": organ,
-    }
+    return Key(case.plan, row.cohort, row.subject, row.scan_id, row.modality, case.model.name, organ)
 
 
 def _failed_rows(case: Case, error: UmdEngineError) -> list[Row]:
-    return [Row(**_key(case, organ), status=error.status, message=str(error)) for organ in case.organs]
+    return [Row(**asdict(_key(case, organ)), status=error.status, message=str(error)) for organ in case.organs]
 
 
 def _scored_rows(case: Case, answer: Answer, seconds: float) -> list[Row]:
-    scan, segmentation = answer.scan, answer.segmentation
-    counts = count_organs(segmentation, scan.label, scan.label_set, case.organs)
+    scan = answer.scan
+    counts = count_organs(answer.segmentation, scan.label, scan.label_set, case.organs)
     volume = voxel_ml(scan.images[0].grid.spacing)
     return [
-        Row(**_key(case, organ), status=c.status, tp=c.tp, fp=c.fp, fn=c.fn, voxel_ml=volume, seconds=seconds)
-        for organ, c in counts.items()
+        Row(**asdict(_key(case, organ)), **asdict(count), voxel_ml=volume, seconds=seconds)
+        for organ, count in counts.items()
     ]

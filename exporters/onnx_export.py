@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 import torch
+
 from umd_engine.engine.unit import Unit
 from umd_engine.errors import BackendError
 

@@ -19,9 +19,7 @@ def resolve(backend: str, *, on_gpu: bool, kernel: str) -> str:
         OptionError: an unknown name.
     """
     if backend not in BACKENDS:
-        raise OptionError(
-            f"unknown backend '{backend}' of kernel {kernel}", mend=f"one of {', '.join(BACKENDS)}"
-        )
+        raise OptionError(f"unknown backend '{backend}' of kernel {kernel}", mend=f"one of {', '.join(BACKENDS)}")
     if backend == "auto":
         return "gpu" if on_gpu else "cpu"
     return backend

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from umd_engine.errors import CheckpointError, MissingFileError
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+
 from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
@@ -38,18 +39,21 @@ class Model(Protocol):
 
     name: str
     weights: str
-    protocol: Mapping[str, Any]
-    organs: Mapping[str, tuple[int, ...]]
-    units: Sequence[Unit]
+
+    @property
+    def protocol(self) -> Mapping[str, Any]: ...
+
+    @property
+    def organs(self) -> Mapping[str, tuple[int, ...]]: ...
+
+    @property
+    def units(self) -> Sequence[Unit]: ...
 
     def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> int:
         """Bytes a scan of this shape and spacing (mm) holds while it is live."""
-        ...
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Any:
         """Orient, crop, normalise and resample; runs in a reader thread."""
-        ...
 
     def segment(self, case: Any) -> Program[Segmentation]:
         """The protocol, as a program over what `prepare` returned."""
-        ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from umd_engine.engine.backends import BACKENDS, PRECISIONS
 from umd_engine.engine.backends.eager import EagerSession
 from umd_engine.engine.executor import Session

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 rm -rf gpu-bundle
 "$1" -m pip wheel --quiet --disable-pip-version-check --no-deps -c constraints.txt -w gpu-bundle \
     dynamic-network-architectures nibabel importlib-resources \
-    pytest iniconfig pluggy packaging pygments hypothesis sortedcontainers
+    pytest iniconfig pluggy packaging pygments
 for wheel in gpu-bundle/*.whl; do
     case $wheel in
         *-none-any.whl) ;;

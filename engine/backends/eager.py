@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Tensors
 from umd_engine.errors import BackendError

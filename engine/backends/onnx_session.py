@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from umd_engine.engine.work import Tensors
 from umd_engine.errors import BackendError
 

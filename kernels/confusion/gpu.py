@@ -79,9 +79,7 @@ def wide_kernel(
         tl.atomic_add(counts + code, ones, mask=inside)
 
 
-def confusion(
-    label: torch.Tensor, prediction: torch.Tensor, classes_label: int, classes_prediction: int
-) -> np.ndarray:
+def confusion(label: torch.Tensor, prediction: torch.Tensor, classes_label: int, classes_prediction: int) -> np.ndarray:
     """int64 [classes_label, classes_prediction] of two uint8 maps; maps on the CPU are copied to the device.
 
     Raises:
@@ -128,9 +126,7 @@ def _flat(label: torch.Tensor, prediction: torch.Tensor) -> tuple[torch.Tensor, 
     return left.contiguous().view(-1), right.contiguous().view(-1)
 
 
-def _raise_ids(
-    left: torch.Tensor, right: torch.Tensor, classes_label: int, classes_prediction: int
-) -> None:
+def _raise_ids(left: torch.Tensor, right: torch.Tensor, classes_label: int, classes_prediction: int) -> None:
     for name, flat, classes in (("label", left, classes_label), ("prediction", right, classes_prediction)):
         found = int(flat.max())
         if found >= classes:

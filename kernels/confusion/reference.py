@@ -6,9 +6,7 @@ import numpy as np
 from umd_engine.errors import KernelError
 
 
-def confusion(
-    label: np.ndarray, prediction: np.ndarray, classes_label: int, classes_prediction: int
-) -> np.ndarray:
+def confusion(label: np.ndarray, prediction: np.ndarray, classes_label: int, classes_prediction: int) -> np.ndarray:
     """int64 [classes_label, classes_prediction]: one bin count of the joint code."""
     for name, array, classes in (
         ("label", label, classes_label),

@@ -56,9 +56,7 @@ def zoom(
     return _like(result, data)
 
 
-def zoom_separate(
-    data: Data, shape: Sequence[int], axis: int, order: int, order_z: int, backend: str = "auto"
-) -> Data:
+def zoom_separate(data: Data, shape: Sequence[int], axis: int, order: int, order_z: int, backend: str = "auto") -> Data:
     """nnU-Net's rule for anisotropic volumes: slices first, then the axis across them.
 
     Each slice along `axis` is resampled in its plane with `order` and clipped to the slice's own range; then
@@ -79,13 +77,18 @@ def zoom_separate(
     """
     if axis not in (0, 1, 2):
         raise KernelError(f"resample: axis {axis} is not a spatial axis", mend="0, 1 or 2")
-    in_plane = [*shape]
-    if len(in_plane) == 3:
-        in_plane[axis] = data.shape[axis + 1]
+    target, _ = check(data, shape, (order, order, order_z))
+    if resolve(backend, on_gpu=False, kernel="resample") == "reference":
+        from umd_engine.kernels.resample import reference
+
+        found = reference.zoom_separate(_as_array(data), target, axis, order, order_z)
+        return _like(torch.from_numpy(found), data)
+    in_plane = [*target]
+    in_plane[axis] = data.shape[axis + 1]
     plane_orders, axis_orders = [order] * 3, [0] * 3
     plane_orders[axis], axis_orders[axis] = 0, order_z
     slices = zoom(data, in_plane, plane_orders, clip=f"slice:{axis}", backend=backend)
-    return zoom(slices, shape, axis_orders, backend=backend)
+    return zoom(slices, target, axis_orders, backend=backend)
 
 
 def _zoom_cpu(data: torch.Tensor, shape: Sizes, orders: Sizes, clip: Clip) -> torch.Tensor:
@@ -101,8 +104,11 @@ def _zoom_gpu(data: torch.Tensor, shape: Sizes, orders: Sizes, clip: Clip) -> to
 def _reference(data: Data, shape: Sizes, orders: Sizes, clip: Clip) -> Data:
     from umd_engine.kernels.resample import reference
 
-    array = data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data
-    return _like(torch.from_numpy(reference.zoom(array, shape, orders, clip)), data)
+    return _like(torch.from_numpy(reference.zoom(_as_array(data), shape, orders, clip)), data)
+
+
+def _as_array(data: np.ndarray | torch.Tensor) -> np.ndarray:
+    return data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data
 
 
 def _as_tensor(data: np.ndarray | torch.Tensor) -> torch.Tensor:

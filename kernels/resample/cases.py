@@ -33,12 +33,30 @@ class Case:
         """Noise of a standard deviation of 500 and edges, so that a cubic spline overshoots."""
         rng = np.random.default_rng(seed)
         noise = rng.normal(0, 500, self.old) + 1000 * (rng.random(self.old) < 0.1)
-        return self.view(np.clip(noise, 0, 200).astype(self.dtype) if self.dtype == np.uint8 else noise.astype(self.dtype))
+        if np.dtype(self.dtype).kind == "u":
+            noise = np.clip(noise, 0, 200)
+        return self.view(noise.astype(self.dtype))
 
     @property
     def bytes_moved(self) -> int:
         """Bytes that any implementation has to move: the input read and the float64 output written, once."""
         return math.prod(self.old) * np.dtype(self.dtype).itemsize + self.old[0] * math.prod(self.new) * 8
+
+
+@dataclass(frozen=True)
+class SeparateCase:
+    """As `Case`, for the rule of anisotropic volumes."""
+
+    name: str
+    old: tuple[int, int, int, int]
+    new: tuple[int, int, int]
+    axis: int
+    order: int = 3
+    order_z: int = 0
+
+    def make(self, seed: int = 0) -> np.ndarray:
+        """As `Case.make`, float64."""
+        return Case(self.name, self.old, self.new).make(seed)
 
 
 CASES = (
@@ -74,4 +92,17 @@ CASES = (
     Case("flipped", (2, 12, 13, 14), (20, 9, 15), view=lambda data: data[:, ::-1, :, ::-1]),
     Case("transposed", (2, 12, 13, 14), (20, 9, 15), view=lambda data: data.transpose(0, 3, 1, 2)),
     Case("crop", (2, 12, 13, 14), (20, 9, 15), view=lambda data: data[:, 1:-1, 2:, ::2]),
+)
+
+SEPARATE_CASES = (
+    SeparateCase("x-slices", (2, 6, 31, 23), (17, 20, 41), 0),
+    SeparateCase("y-slices", (1, 31, 6, 23), (20, 3, 41), 1),
+    SeparateCase("z-slices", (2, 31, 23, 6), (44, 41, 17), 2),
+    SeparateCase("linear-across", (1, 6, 31, 23), (17, 20, 41), 0, order_z=1),
+    SeparateCase("cubic-across", (1, 31, 23, 6), (20, 41, 17), 2, order_z=3),
+    SeparateCase("linear-in-plane", (1, 31, 23, 6), (20, 41, 17), 2, order=1, order_z=0),
+    SeparateCase("nearest-everywhere", (1, 31, 23, 6), (20, 41, 4), 2, order=0, order_z=0),
+    SeparateCase("in-plane-only", (1, 5, 31, 23), (5, 20, 41), 0),
+    SeparateCase("across-only", (1, 5, 31, 23), (12, 31, 23), 0),
+    SeparateCase("one-slice", (1, 1, 31, 23), (4, 20, 41), 0),
 )

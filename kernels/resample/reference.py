@@ -42,3 +42,26 @@ def _nearest(volume: np.ndarray, axis: int, size: int) -> np.ndarray:
     where = np.indices(new_shape).astype(np.float64)
     where[axis] = volume.shape[axis] / size * (where[axis] + 0.5) - 0.5
     return map_coordinates(volume, where, order=0, mode="nearest")
+
+
+def zoom_separate(
+    data: np.ndarray, shape: Sequence[int], axis: int, order: int, order_z: int
+) -> np.ndarray:
+    """The rule of nnU-Net's resample_data_or_seg for separate z, slice by slice."""
+    from scipy.ndimage import map_coordinates
+    from scipy.ndimage import zoom as scipy_zoom
+
+    dtype = data.dtype if order == order_z == 0 else np.dtype(np.float64)
+    result = np.empty((len(data), *shape), dtype)
+    in_plane = [size for other, size in enumerate(shape) if other != axis]
+    for channel, volume in enumerate(data.astype(dtype)):
+        slices = []
+        for plane in np.moveaxis(volume, axis, 0):
+            factors = [new / old for new, old in zip(in_plane, plane.shape, strict=True)]
+            resized = scipy_zoom(plane, factors, order=order, mode="nearest", grid_mode=True)
+            slices.append(np.clip(resized, plane.min(), plane.max()))
+        stack = np.stack(slices, axis)
+        where = np.indices(tuple(shape)).astype(np.float64)
+        where[axis] = stack.shape[axis] / shape[axis] * (where[axis] + 0.5) - 0.5
+        result[channel] = map_coordinates(stack, where, order=order_z, mode="nearest")
+    return result

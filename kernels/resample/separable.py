@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-
 from umd_engine.kernels.resample.arguments import Clip, Sizes
 from umd_engine.kernels.resample.matrix import along
 from umd_engine.kernels.resample.weights import linear, nearest
@@ -16,9 +15,7 @@ def zoom(data: torch.Tensor, shape: Sizes, orders: Sizes, clip: Clip, rows: int)
     Args:
         rows: rows of a band of a cubic axis' matrix, see `weights.cubic`.
     """
-    result = torch.empty(
-        (len(data), *shape), dtype=torch.float64 if any(orders) else data.dtype, device=data.device
-    )
+    result = torch.empty((len(data), *shape), dtype=torch.float64 if any(orders) else data.dtype, device=data.device)
     for channel, volume in zip(result, data, strict=True):
         source = volume.to(result.dtype)
         channel.copy_(_zoom_volume(source, shape, orders, rows))

@@ -66,9 +66,7 @@ def cubic(old: int, new: int, rows: int) -> tuple[Band, ...]:
 
 def _basis(t: np.ndarray) -> np.ndarray:
     """[len(t), 4] cubic B-spline at distances 1 + t, t, 1 - t and 2 - t, for 0 <= t < 1."""
-    return np.stack(
-        [(1 - t) ** 3, 4 - 6 * t**2 + 3 * t**3, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3], axis=1
-    ) / 6
+    return np.stack([(1 - t) ** 3, 4 - 6 * t**2 + 3 * t**3, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3], axis=1) / 6
 
 
 def _band(columns: np.ndarray, taps: np.ndarray, start: int, stop: int) -> Band:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+
 from umd_engine.models.nnunet.plans import Plans
 from umd_engine.models.nnunet.prepare import Prepared
 from umd_engine.models.nnunet.resampling import resample

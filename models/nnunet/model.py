@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from umd_engine.data.volume import Grid, Volume
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.engine.work import Program

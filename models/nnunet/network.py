@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from umd_engine.errors import CheckpointError, UnsupportedModelError
 from umd_engine.models.nnunet.plans import Plans
 

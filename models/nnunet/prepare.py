@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+
 from umd_engine.errors import CheckpointError
 from umd_engine.models.nnunet.plans import Normalization, Plans, Triple
 from umd_engine.models.nnunet.resampling import resample
@@ -83,8 +84,7 @@ def normalize(channel: torch.Tensor, rule: Normalization, mask: torch.Tensor | N
     elif rule.scheme == "ZScoreNormalization":
         # sums in float64: a float32 sum over a whole body loses digits
         values = (channel[mask] if mask is not None else channel).double()
-        mean, std = values.mean().float(), values.std(correction=0).float().clamp(min=1e-8)
-        normalized = (channel - mean) / std
+        normalized = (channel - values.mean().float()) / values.std(correction=0).float().clamp(min=1e-8)
         channel.copy_(torch.where(mask, normalized, channel) if mask is not None else normalized)
     elif rule.scheme == "RescaleTo01Normalization":
         channel.sub_(channel.min())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, combinations
 
 import torch
+
 from umd_engine.engine.accumulator import Accumulator
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.windows import Triple, gaussian_weights, window_grid

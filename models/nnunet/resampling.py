@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch.nn.functional import interpolate
+
 from umd_engine.kernels.resample import zoom, zoom_separate
 from umd_engine.models.nnunet.plans import Resampling, Triple
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
+
 from umd_engine.errors import UmdEngineError
 from umd_engine.models.parity.nnunet import check_nnunet
 from umd_engine.models.parity.recording import Recording

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from umd_engine.engine.executor import run_program
 from umd_engine.engine.work import Program
 from umd_engine.errors import CorruptFileError

@@ -37,7 +37,8 @@ def volume(seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
     coarse = normal(seed, f"{name}:coarse", shape[:-3] + tuple(-(-n // 8) for n in shape[-3:]))
     for axis in (-3, -2, -1):
         coarse = np.repeat(coarse, 8, axis=axis)
-    x = coarse[(..., *(slice(n) for n in shape[-3:]))] + 0.1 * normal(seed, f"{name}:fine", shape)
+    nx, ny, nz = shape[-3:]
+    x = coarse[..., :nx, :ny, :nz] + 0.1 * normal(seed, f"{name}:fine", shape)
     return ((x - x.min()) / (x.max() - x.min())).astype(np.float32)
 
 

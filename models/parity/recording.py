@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from umd_engine.errors import CorruptFileError, MissingFileError
 from umd_engine.models.parity import recipe
 

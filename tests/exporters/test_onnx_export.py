@@ -94,7 +94,7 @@ def test_unknown_names_and_impossible_requests_raise(exported):
     with pytest.raises(BackendError, match="CPU"):
         open_unit(unit, "torch", CPU, "fp16")
     if not torch.cuda.is_available():
-        with pytest.raises(BackendError, match="CUDAExecutionProvider|cannot run"):
+        with pytest.raises(BackendError, match="cannot run"):
             OnnxSession(path, torch.device("cuda"))
 
 

@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from umd_engine.kernels.confusion import cases as confusion_cases
 from umd_engine.kernels.confusion import confusion
 from umd_engine.kernels.resample import cases as resample_cases
-from umd_engine.kernels.resample import zoom
+from umd_engine.kernels.resample import zoom, zoom_separate
 
 Implementation = Callable[..., Any]
 
 
-class Mismatch(AssertionError):
+class MismatchError(AssertionError):
     """An implementation whose result is not the reference's."""
 
 
@@ -48,8 +47,29 @@ def check_zoom(case: resample_cases.Case, implementation: Implementation, seed: 
     _unchanged(case.name, (data,), (before,))
 
 
-CHECKS = {"confusion": check_confusion, "resample": check_zoom}
-CASES: dict[str, tuple[Any, ...]] = {"confusion": confusion_cases.CASES, "resample": resample_cases.CASES}
+def check_zoom_separate(
+    case: resample_cases.SeparateCase, implementation: Implementation, seed: int = 0
+) -> None:
+    """`implementation(data, shape, axis, order, order_z)` against a loop over slices in SciPy."""
+    data = case.make(seed)
+    rule = (case.new, case.axis, case.order, case.order_z)
+    expected = zoom_separate(data, *rule, backend="reference")
+    with poisoned_outputs():
+        found = implementation(data, *rule)
+    exact = case.order == case.order_z == 0
+    _compare(case.name, found, expected, 0.0 if exact else resample_cases.TOLERANCE * float(np.ptp(data)))
+
+
+CHECKS: dict[str, Callable[..., None]] = {
+    "confusion": check_confusion,
+    "resample": check_zoom,
+    "resample-separate": check_zoom_separate,
+}
+CASES: dict[str, tuple[Any, ...]] = {
+    "confusion": confusion_cases.CASES,
+    "resample": resample_cases.CASES,
+    "resample-separate": resample_cases.SEPARATE_CASES,
+}
 
 
 def check_all(op: str, implementation: Implementation) -> None:
@@ -76,19 +96,19 @@ def poisoned_outputs() -> Iterator[None]:
 def _compare(name: str, found: Any, expected: np.ndarray, tolerance: float) -> None:
     found = found.cpu().numpy() if isinstance(found, torch.Tensor) else found
     if found.dtype != expected.dtype:
-        raise Mismatch(f"{name}: dtype {found.dtype}, the reference has {expected.dtype}")
+        raise MismatchError(f"{name}: dtype {found.dtype}, the reference has {expected.dtype}")
     if found.shape != expected.shape:
-        raise Mismatch(f"{name}: shape {found.shape}, the reference has {expected.shape}")
+        raise MismatchError(f"{name}: shape {found.shape}, the reference has {expected.shape}")
     if not expected.size:
         return
     if not np.isfinite(found).all():
-        raise Mismatch(f"{name}: {np.count_nonzero(~np.isfinite(found))} values were never written")
+        raise MismatchError(f"{name}: {np.count_nonzero(~np.isfinite(found))} values were never written")
     worst = np.abs(found.astype(np.float64) - expected.astype(np.float64)).max()
     if worst > tolerance:
-        raise Mismatch(f"{name}: off by {worst}, allowed {tolerance}")
+        raise MismatchError(f"{name}: off by {worst}, allowed {tolerance}")
 
 
 def _unchanged(name: str, arrays: tuple[np.ndarray, ...], before: tuple[np.ndarray, ...]) -> None:
     for array, copy in zip(arrays, before, strict=True):
         if not np.array_equal(array, copy):
-            raise Mismatch(f"{name}: the input was written to")
+            raise MismatchError(f"{name}: the input was written to")
