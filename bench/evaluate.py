@@ -28,7 +28,7 @@ def make_cohort(folder: Path) -> None:
 
     import nibabel
 
-    (folder / "labels.json").write_text(json.dumps(ORGANS))
+    (folder / "labels.json").write_text(json.dumps({"name": "bench", "labels": ORGANS}))
     rows = [HEADER]
     for i in range(VOLUMES):
         rng = np.random.default_rng(i)

@@ -125,16 +125,24 @@ def _short(header: Header) -> CorruptFileError:
 
 
 def _scaled(stored: np.ndarray, slope: float, inter: float) -> np.ndarray:
+    """stored * slope + inter, in the stored integers where that is exact; may reuse the memory of `stored`."""
     if slope == 1 and inter == 0:
         return stored if stored.dtype != np.float64 else _single(stored)
-    if slope == 1 and np.issubdtype(stored.dtype, np.integer) and inter == int(inter):
-        limits = np.iinfo(stored.dtype)
-        if int(stored.min()) + int(inter) >= limits.min and int(stored.max()) + int(inter) <= limits.max:
-            return stored + stored.dtype.type(inter) if inter > 0 else stored - stored.dtype.type(-inter)
+    if slope == 1 and inter == int(inter) and _stays_in_range(stored, int(inter)):
+        bits = 8 * stored.dtype.itemsize
+        shift = np.array(int(inter) % 2**bits, dtype=f"u{stored.dtype.itemsize}").view(stored.dtype)
+        return np.add(stored, shift, out=stored)  # modular arithmetic: the sum is in range, the shift need not be
     scaled = np.empty_like(stored, dtype=np.float32)
     for z in range(stored.shape[2]):  # a slice at a time: float64 precision without a float64 volume
-        scaled[..., z] = stored[..., z].astype(np.float64) * slope + inter
+        scaled[..., z] = _single(stored[..., z].astype(np.float64) * slope + inter)
     return scaled
+
+
+def _stays_in_range(stored: np.ndarray, inter: int) -> bool:
+    if not np.issubdtype(stored.dtype, np.integer):
+        return False
+    limits = np.iinfo(stored.dtype)
+    return int(stored.min()) + inter >= limits.min and int(stored.max()) + inter <= limits.max
 
 
 def _single(stored: np.ndarray) -> np.ndarray:

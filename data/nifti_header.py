@@ -217,7 +217,7 @@ def header_bytes(
     raw["dim"] = [3, *shape, 1, 1, 1, 1]
     raw["datatype"], raw["bitpix"] = by_dtype[name], 8 * np.dtype(dtype).itemsize
     raw["vox_offset"], raw["scl_slope"], raw["scl_inter"] = FIRST_VOXEL[version], 1, 0
-    raw["magic"], raw["descrip"] = MAGIC[version] + (b"\r\n\x1a\n"[:0] if version == 1 else b"\0\r\n\x1a\n"), descrip
+    raw["descrip"] = descrip
     for field in ("xyzt_units", "qform_code", "sform_code", "pixdim"):
         raw[field] = getattr(codes, field)
     for number, axis in enumerate("xyz"):

@@ -61,7 +61,7 @@ class Grid:
         spacing = _spacing(affine, pixdim, where)
         axes, flips = file_orientation(affine)
         of_world = np.argsort(axes)  # file axis of each canonical axis
-        canonical = canonical_affine(affine, shape, axes, flips)
+        canonical = canonical_affine(affine, shape, axes, flips) + 0.0  # no -0.0
         canonical.flags.writeable = False
         return cls(_pick(shape, of_world), canonical, _pick(spacing, of_world), axes, flips)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+
 from umd_engine.data.labelset import LabelSet
 from umd_engine.data.volume import Volume
 from umd_engine.evaluation.metrics import counts_from_confusion

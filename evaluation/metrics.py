@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
+
 from umd_engine.errors import UnknownNameError
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.rows import NO_REFERENCE, OK, Row
@@ -76,9 +77,7 @@ def row_score(row: Row, convention: Convention, score: Metric = dice) -> float:
 Ids = Mapping[str, tuple[int, ...]]
 
 
-def counts_from_confusion(
-    matrix: np.ndarray, label_ids: Ids, prediction_ids: Ids
-) -> dict[str, tuple[int, int, int]]:
+def counts_from_confusion(matrix: np.ndarray, label_ids: Ids, prediction_ids: Ids) -> dict[str, tuple[int, int, int]]:
     """(TP, FP, FN) of every organ that both sides name.
 
     Args:
@@ -94,7 +93,7 @@ def counts_from_confusion(
     for organ in label_ids:
         if organ not in prediction_ids:
             continue
-        rows, columns = sorted(set(label_ids[organ])), sorted(set(prediction_ids[organ]))
+        rows, columns = (np.array(sorted(set(ids[organ])), np.intp) for ids in (label_ids, prediction_ids))
         tp = int(matrix[np.ix_(rows, columns)].sum())
         counts[organ] = (tp, int(in_prediction[columns].sum()) - tp, int(in_label[rows].sum()) - tp)
     return counts

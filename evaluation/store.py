@@ -97,9 +97,7 @@ class Store:
     ):
         self.path = Path(path)
         if not create and not self.path.is_file():
-            raise MissingFileError(
-                "there is no result store", where=self.path, mend="name the folder of a run"
-            )
+            raise MissingFileError("there is no result store", where=self.path, mend="name the folder of a run")
         with self._typed():
             self._db = sqlite3.connect(self.path, timeout=timeout_s, isolation_level=None)
             try:

@@ -1,0 +1,1 @@
+"""Compiled operations on volumes, one folder each; see docs/kernels.md."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from umd_engine.errors import KernelError
 from umd_engine.kernels.backends import missing_library, resolve
 

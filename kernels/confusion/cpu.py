@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
+
 from umd_engine.errors import KernelError
 from umd_engine.kernels.backends import missing_library
 from umd_engine.kernels.confusion import loops

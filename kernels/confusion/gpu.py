@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import triton
 import triton.language as tl
+
 from umd_engine.errors import KernelError
 from umd_engine.kernels.backends import missing_device
 
@@ -22,16 +23,16 @@ NARROW_BINS = 2048  # above it a histogram no longer fits in registers and voxel
 
 @triton.jit
 def narrow_kernel(
-    label,
-    prediction,
-    counts,
-    voxels,
-    classes_label,
-    classes_prediction,
+    label: tl.tensor,
+    prediction: tl.tensor,
+    counts: tl.tensor,
+    voxels: tl.tensor,
+    classes_label: tl.tensor,
+    classes_prediction: tl.tensor,
     BINS: tl.constexpr,
     TILE: tl.constexpr,
     TILES: tl.constexpr,
-):
+) -> None:
     """counts [>= BINS] int64 += histogram of the codes; BINS is a power of two above the bin of faults."""
     bins = tl.arange(0, BINS)
     total = tl.zeros((BINS,), dtype=tl.int32)  # <= TILE * TILES, far below 2^31
@@ -55,14 +56,14 @@ def narrow_kernel(
 
 @triton.jit
 def wide_kernel(
-    label,
-    prediction,
-    counts,
-    voxels,
-    classes_label,
-    classes_prediction,
+    label: tl.tensor,
+    prediction: tl.tensor,
+    counts: tl.tensor,
+    voxels: tl.tensor,
+    classes_label: tl.tensor,
+    classes_prediction: tl.tensor,
     TILE: tl.constexpr,
-):
+) -> None:
     """counts [classes_label * classes_prediction + 1] int64 += the codes, an atomic addition a voxel."""
     offsets = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
     inside = offsets < voxels
@@ -121,7 +122,7 @@ def _device(label: torch.Tensor) -> torch.device:
 
 def _flat(label: torch.Tensor, prediction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Both as contiguous 1-D tensors of one voxel order; a view where they share a dense memory order."""
-    order = sorted(range(label.ndim), key=lambda axis: -label.stride(axis))
+    order = sorted(range(label.ndim), key=lambda axis: -label.stride()[axis])
     left, right = label.permute(order), prediction.permute(order)
     return left.contiguous().view(-1), right.contiguous().view(-1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from umd_engine.kernels.confusion.loops import BLOCK, SIDE
 
 Pair = tuple[np.ndarray, np.ndarray]

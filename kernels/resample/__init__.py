@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 import torch
+
 from umd_engine.errors import KernelError
 from umd_engine.kernels.backends import missing_device, resolve
 from umd_engine.kernels.resample import cpu, gpu
@@ -77,7 +78,7 @@ def zoom_separate(data: Data, shape: Sequence[int], axis: int, order: int, order
     """
     if axis not in (0, 1, 2):
         raise KernelError(f"resample: axis {axis} is not a spatial axis", mend="0, 1 or 2")
-    target, _ = check(data, shape, (order, order, order_z))
+    target: Sizes = check(data, shape, (order, order, order_z))[0]
     if resolve(backend, on_gpu=False, kernel="resample") == "reference":
         from umd_engine.kernels.resample import reference
 
@@ -121,5 +122,5 @@ def _as_tensor(data: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 def _like(result: torch.Tensor, data: Data) -> Data:
     if isinstance(data, torch.Tensor):
-        return cast(Data, result.to(data.device))
-    return cast(Data, result.cpu().numpy())
+        return result.to(data.device)
+    return result.cpu().numpy()

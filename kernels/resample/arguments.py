@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from umd_engine.errors import KernelError
 
 ORDERS = (0, 1, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from umd_engine.kernels.resample import separable
 from umd_engine.kernels.resample.arguments import Clip, Sizes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+
 from umd_engine.kernels.resample.weights import Band, cubic
 
 

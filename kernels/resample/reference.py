@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from umd_engine.kernels.resample.arguments import Clip
 
 
@@ -44,9 +45,7 @@ def _nearest(volume: np.ndarray, axis: int, size: int) -> np.ndarray:
     return map_coordinates(volume, where, order=0, mode="nearest")
 
 
-def zoom_separate(
-    data: np.ndarray, shape: Sequence[int], axis: int, order: int, order_z: int
-) -> np.ndarray:
+def zoom_separate(data: np.ndarray, shape: Sequence[int], axis: int, order: int, order_z: int) -> np.ndarray:
     """The rule of nnU-Net's resample_data_or_seg for separate z, slice by slice."""
     from scipy.ndimage import map_coordinates
     from scipy.ndimage import zoom as scipy_zoom

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+
 from umd_engine.kernels.resample.arguments import Clip, Sizes
 from umd_engine.kernels.resample.matrix import along
 from umd_engine.kernels.resample.weights import linear, nearest

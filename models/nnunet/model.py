@@ -120,7 +120,7 @@ class NnUNet:
         logits = yield from self.logits(case.prepared)
         labels = labels_from_logits(logits, case.prepared, self.plans, self.options.official).permute(2, 1, 0)
         if not self.plans.reorients:
-            labels = torch.from_numpy(case.grid.to_canonical(labels.cpu().numpy()).copy()).to(logits.device)
+            labels = torch.from_numpy(case.grid.to_canonical(labels.cpu().numpy()).copy("K")).to(logits.device)
         return Segmentation(labels, self.organs)
 
 

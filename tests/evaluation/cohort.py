@@ -46,7 +46,7 @@ def write_scan(folder: Path, name: str, seed: int, flips=(1, 1, 1)) -> str:
 
 
 def write_manifest(folder: Path, rows: list[str]) -> Path:
-    (folder / "labels.json").write_text(json.dumps(ORGANS))
+    (folder / "labels.json").write_text(json.dumps({"name": "cohort", "labels": ORGANS}))
     path = folder / "scans.csv"
     path.write_text("\n".join([COLUMNS, *rows]) + "\n")
     return path

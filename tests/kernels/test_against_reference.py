@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from tester import CASES, CHECKS, MismatchError, check_all
+from wrong import confusion as wrong_confusion
+from wrong import resample as wrong_resample
+
 from umd_engine.kernels.confusion import confusion
 from umd_engine.kernels.confusion import cpu as confusion_cpu
 from umd_engine.kernels.resample import zoom, zoom_separate
 from umd_engine.kernels.resample.separable import zoom as separable_zoom
-from wrong import confusion as wrong_confusion
-from wrong import resample as wrong_resample
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from umd_engine.kernels.confusion import cases as confusion_cases
 from umd_engine.kernels.confusion import confusion
 from umd_engine.kernels.resample import cases as resample_cases
@@ -47,9 +48,7 @@ def check_zoom(case: resample_cases.Case, implementation: Implementation, seed: 
     _unchanged(case.name, (data,), (before,))
 
 
-def check_zoom_separate(
-    case: resample_cases.SeparateCase, implementation: Implementation, seed: int = 0
-) -> None:
+def check_zoom_separate(case: resample_cases.SeparateCase, implementation: Implementation, seed: int = 0) -> None:
     """`implementation(data, shape, axis, order, order_z)` against a loop over slices in SciPy."""
     data = case.make(seed)
     rule = (case.new, case.axis, case.order, case.order_z)

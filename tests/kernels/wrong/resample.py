@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import ndimage
+
 from umd_engine.kernels.resample import zoom, zoom_separate
 from umd_engine.kernels.resample.arguments import Sizes, parse_clip
 

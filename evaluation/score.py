@@ -1,0 +1,119 @@
+"""`umd-engine score`: scores of existing masks as text or JSON, and into a run's store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from umd_engine.data.labelset import LabelSet, load_label_set
+from umd_engine.errors import OptionError, StoreError
+from umd_engine.evaluation.conventions import Convention
+from umd_engine.evaluation.conventions import convention as find_convention
+from umd_engine.evaluation.masks import Score, score_pair
+from umd_engine.evaluation.metrics import dice, iou, row_score, volume
+from umd_engine.evaluation.report import render
+from umd_engine.evaluation.rows import Row
+from umd_engine.evaluation.store import Store
+from umd_engine.evaluation.tables import build_tables
+
+__all__ = ["Score", "describe", "masks_plan", "score_command", "score_pair"]
+
+
+def score_command(
+    prediction: Path,
+    label: Path,
+    *,
+    pred_map: str | Path = "umd13",
+    label_map: str | Path = "umd13",
+    organs: str = "",
+    convention: str = "umd",
+    run: Path | None = None,
+    model: str | None = None,
+    cohort: str = "scored",
+    modality: str = "ct",
+    as_json: bool = False,
+) -> tuple[str, bool]:
+    """Score masks, store the rows where `run` is given, and put them into words.
+
+    Args:
+        organs: names separated by commas; empty: all that both label sets have.
+        model: the name of the masks' model in `run`.
+
+    Returns:
+        The text or the JSON list (an object a case and organ), and whether a case failed.
+
+    Raises:
+        OptionError: `run` without `model` or the reverse. What `score_pair`, `load_label_set` and Store raise.
+    """
+    if (run is None) != (model is None):
+        raise OptionError("--into RUN and --as NAME belong together", where="score", mend="give both or neither")
+    rules = find_convention(convention)
+    prediction_set, label_set = load_label_set(pred_map), load_label_set(label_map)
+    names = tuple(dict.fromkeys(name.strip() for name in organs.split(",") if name.strip()))
+    scores = score_pair(prediction, label, prediction_set, label_set, names)
+    title = model or "prediction"
+    plan_json = masks_plan(title, prediction_set, label_set)
+    plan = hashlib.sha256(plan_json.encode()).hexdigest()[:16]
+    rows = [score.row(plan, cohort, modality, title) for score in scores]
+    if run is not None:
+        _store(run, plan, plan_json, rows)
+    if as_json:
+        text = json.dumps([describe(row, rules) for row in rows], indent=1, allow_nan=False)
+    else:
+        text = "\n".join([render(build_tables(rows, rules), "text"), *_failures(rows)])
+    return text, any(row.failed for row in rows)
+
+
+def masks_plan(model: str, prediction_set: LabelSet, label_set: LabelSet) -> str:
+    """The plan of masks that were made elsewhere: all that is known of them is what their ids mean."""
+    sets = {
+        side: {"name": label_set.name, "ids": {organ: list(ids) for organ, ids in label_set.ids.items()}}
+        for side, label_set in (("prediction", prediction_set), ("label", label_set))
+    }
+    return json.dumps({"model": model, "masks": "existing", "label_sets": sets}, sort_keys=True, indent=1)
+
+
+def describe(row: Row, rules: Convention) -> dict[str, Any]:
+    """A row of `score` with its scores and volumes (mL) for JSON; null where there is none."""
+    values = asdict(row)
+    shown = {name: values[name] for name in ("organ", "status", "tp", "fp", "fn", "voxel_ml", "message")}
+    return {
+        "case": row.scan_id,
+        **shown,
+        "dice": _or_null(row_score(row, rules, dice)),
+        "iou": _or_null(row_score(row, rules, iou)),
+        "label_ml": _ml(row.label_voxels, row.voxel_ml),
+        "prediction_ml": _ml(row.prediction_voxels, row.voxel_ml),
+        "convention": rules.name,
+    }
+
+
+def _store(run: Path, plan: str, plan_json: str, rows: Sequence[Row]) -> None:
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the folder: {error.strerror}", where=run, mend="name a folder you may write"
+        ) from None
+    with Store(run / "store.sqlite") as store:
+        store.add_plan(plan, plan_json)
+        store.add(rows)
+
+
+def _failures(rows: Sequence[Row]) -> list[str]:
+    """One line a failed case."""
+    failed = {row.scan_id: f"failed: {row.scan_id} [{row.status}] {row.message}" for row in rows if row.failed}
+    return ["", *failed.values()] if failed else []
+
+
+def _or_null(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _ml(voxels: int | None, voxel_ml: float | None) -> float | None:
+    return None if voxels is None or voxel_ml is None else volume(voxels, voxel_ml)
