@@ -1,27 +1,56 @@
-"""Every fault of every row of a manifest, found before any work is done."""
+"""Every fault of every row of a manifest, found before any work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from umd_engine.data import nifti
 from umd_engine.data.geometry import check_same_grid
-from umd_engine.data.labelset import LabelSet, check_labels, load_label_set
-from umd_engine.data.manifest import Fault, ScanRow
+from umd_engine.data.labelset import LabelSet, load_label_set
+from umd_engine.data.manifest import Fault, ScanRow, parse_manifest
+from umd_engine.data.nifti import Header, read, read_header, read_labels
 from umd_engine.data.plausibility import check_unit
-from umd_engine.errors import UmdEngineError
+from umd_engine.errors import EmptyLabelError, UmdEngineError
 
-Progress = Callable[[int, int], None]
+
+def check_manifest(path: str | Path, deep: bool = True) -> Iterator[Fault]:
+    """The faults of a manifest: those of the table first, then those of each sound row's files, in order.
+
+    One row's fault hides none of another row, and one file's fault none of another file.
+
+    Args:
+        deep: read the voxels too (finite, plausible in their unit, ids of the label set); else only headers.
+
+    Raises:
+        MissingFileError, ManifestError: the manifest cannot be read as a table at all.
+    """
+    rows, faults = parse_manifest(path)
+    yield from faults
+    for line, row in rows:
+        yield from check_row(row, deep, line)
+
+
+def check_row(row: ScanRow, deep: bool = True, line: int = 0) -> list[Fault]:
+    """Every fault of one row's files; `line` is where the row stands."""
+    findings = _Findings(line, row.scan_id)
+    headers = [_check_image(findings, path, row.unit, deep) for path in row.images]
+    found = [(path, header) for path, header in zip(row.images, headers, strict=True) if header is not None]
+    for path, header in found[1:]:
+        with findings.noting():
+            check_same_grid(found[0][1].grid, header.grid, where=path)
+    if row.label is not None:
+        _check_label(findings, row, found[0][1] if found else None, deep)
+    return findings.faults
 
 
 @dataclass
 class _Findings:
     """The faults of one row; a check that raises ends itself, not the next one."""
 
-    row: ScanRow
+    line: int
+    scan_id: str
     faults: list[Fault] = field(default_factory=list)
 
     @contextmanager
@@ -29,62 +58,44 @@ class _Findings:
         try:
             yield
         except UmdEngineError as error:
-            self.faults.append(Fault(self.row.line, self.row.scan_id, error.status, str(error)))
+            self.faults.append(Fault(self.line, self.scan_id, error.status, str(error)))
 
 
-def check_rows(rows: Sequence[ScanRow], deep: bool = True, progress: Progress | None = None) -> list[Fault]:
-    """Every fault of every row, in the order of the rows; one row's fault never hides another's.
-
-    Args:
-        deep: read the voxels too (finite, plausible in their unit, label ids); else headers alone.
-        progress: called with (rows done, rows) after each row.
-    """
-    faults: list[Fault] = []
-    for done, row in enumerate(rows, start=1):
-        faults += check_row(row, deep)
-        if progress is not None:
-            progress(done, len(rows))
-    return faults
-
-
-def check_row(row: ScanRow, deep: bool = True) -> list[Fault]:
-    """Every fault of one row."""
-    findings = _Findings(row)
-    headers = [_header(findings, path) for path in row.images]
-    first = next((header for header in headers if header is not None), None)
-    for header in headers:
-        if header is None or first is None:
-            continue
-        with findings.noting():
-            check_same_grid(first.grid, header.grid, where=header.path)
-        if deep:
-            with findings.noting():
-                check_unit(nifti.read(header.path), row.unit)
-    if row.label is not None:
-        _check_label(findings, row.label, first, deep)
-    return findings.faults
-
-
-def _header(findings: _Findings, path: Path) -> nifti.Header | None:
+def _header(findings: _Findings, path: Path) -> Header | None:
     with findings.noting():
-        return nifti.read_header(path)
+        return read_header(path)
     return None
 
 
-def _check_label(findings: _Findings, path: Path, image: nifti.Header | None, deep: bool) -> None:
-    label_set = _label_set(findings)
+def _check_image(findings: _Findings, path: Path, unit: str, deep: bool) -> Header | None:
     header = _header(findings, path)
+    if deep and header is not None:
+        with findings.noting():
+            check_unit(read(path), unit)
+    return header
+
+
+def _check_label(findings: _Findings, row: ScanRow, image: Header | None, deep: bool) -> None:
+    assert row.label is not None and row.label_set is not None
+    label_set: LabelSet | None = None
+    with findings.noting():
+        label_set = load_label_set(row.label_set)
+    header = _header(findings, row.label)
     if header is None:
         return
     if image is not None:
         with findings.noting():
-            check_same_grid(image.grid, header.grid, where=path)
-    if deep and label_set is not None:
+            check_same_grid(image.grid, header.grid, where=row.label)
+    if deep:
         with findings.noting():
-            check_labels(nifti.read_labels(path), label_set)
+            _check_ids(row.label, label_set)
 
 
-def _label_set(findings: _Findings) -> LabelSet | None:
-    with findings.noting():
-        return load_label_set(str(findings.row.label_set))
-    return None
+def _check_ids(path: Path, label_set: LabelSet | None) -> None:
+    voxels = read_labels(path).voxels
+    if not voxels.any():
+        raise EmptyLabelError(
+            "not one voxel is labelled", where=path, mend="leave the label column empty if there is no reference"
+        )
+    if label_set is not None:
+        label_set.check(voxels, where=path)

@@ -55,10 +55,14 @@ def _shape(grid: Grid) -> str:
 def _difference(image: Grid, label: Grid) -> str:
     if not np.allclose(image.spacing, label.spacing, rtol=1e-3):
         return f"spacing {_numbers(label.spacing)} mm against {_numbers(image.spacing)} mm"
-    directions = [grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0) for grid in (image, label)]
-    if not np.allclose(*directions, atol=1e-3):
+    if not np.allclose(_directions(image), _directions(label), atol=1e-3):
         return "its axes point elsewhere"
     return f"origin {_numbers(label.affine[:3, 3])} mm against {_numbers(image.affine[:3, 3])} mm"
+
+
+def _directions(grid: Grid) -> np.ndarray:
+    columns = grid.affine[:3, :3]
+    return np.asarray(columns / np.linalg.norm(columns, axis=0))
 
 
 def _numbers(values: np.ndarray | tuple[float, ...]) -> str:

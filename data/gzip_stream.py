@@ -104,7 +104,7 @@ class ByteStream(AbstractContextManager["ByteStream"]):
                 raise self._corrupt("the gzip stream is truncated")
         try:
             block: bytes = self._member.decompress(more, BLOCK)
-        except igzip_lib.IsalError as error:
+        except igzip_lib.IsalError as error:  # type: ignore[misc]  # isal's stub calls it an instance
             raise self._corrupt(f"damaged gzip stream: {error}") from error
         if self._member.eof:
             self._pending, self._member = self._member.unused_data, None

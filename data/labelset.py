@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from umd_engine.data.atomic import atomic_file
 from umd_engine.errors import LabelError, ManifestError, MissingFileError, UnknownNameError
 
-LABEL_SETS = ("umd13", "totalsegmentator-v1-104", "totalsegmentator-v2-117")
+LABEL_SETS = ("umd13", "totalsegmentator-v1-104", "totalsegmentator-v2-117", "totalsegmentator-mr-50")
 BACKGROUND = "background"
 MAX_ID = 65535
 _BUILT_IN = Path(__file__).parent / "label_sets"
@@ -39,7 +40,7 @@ class LabelSet:
         """Check that each voxel is background or has a name.
 
         Args:
-            voxels: integers of any shape, 0 to 65535.
+            voxels: integers of any shape.
             where: the label map's file.
 
         Raises:
@@ -56,12 +57,9 @@ class LabelSet:
 
 
 def found_ids(voxels: np.ndarray) -> list[int]:
-    """The ids that occur, ascending, without a sort and without a second volume in memory.
-
-    Args:
-        voxels: integers of any shape, 0 to 65535.
-    """
-    assert voxels.dtype.kind in "ub", voxels.dtype
+    """The ids that occur, ascending; of uint8 and uint16 without a sort."""
+    if voxels.dtype not in (np.uint8, np.uint16):
+        return [int(i) for i in np.unique(voxels)]
     found = np.zeros(MAX_ID + 1, bool)
     flat = voxels.ravel(order="K")
     for start in range(0, flat.size, _CHUNK):
@@ -77,7 +75,8 @@ def is_label_set_file(name_or_path: str | Path) -> bool:
 def load_label_set(name_or_path: str | Path) -> LabelSet:
     """A label set that comes with the package, by its name, or one of your own from a JSON file.
 
-    The file holds `{"name": "...", "labels": {"liver": 1, "lung": [2, 3]}}`, or just the labels.
+    The file holds `{"name": "...", "labels": {"liver": 1, "lung": [2, 3]}}`, a "source" too if you like, or just
+    the labels.
 
     Raises:
         UnknownNameError: no built-in set has the name. MissingFileError: no such file.
@@ -141,7 +140,7 @@ def _read(path: Path) -> LabelSet:
         raise _bad("not a JSON object", path)
     if not isinstance(content.get("labels"), dict):
         return LabelSet(path.stem, parse_labels(content, path))
-    if extra := sorted(set(content) - {"name", "labels"}):
+    if extra := sorted(set(content) - {"name", "source", "labels"}):
         raise _bad(f"unknown keys {', '.join(extra)} beside 'labels'", path)
     name = content.get("name", path.stem)
     if not isinstance(name, str) or not name:

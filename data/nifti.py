@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from isal import isal_zlib
@@ -11,7 +12,7 @@ from umd_engine.data.atomic import atomic_file
 from umd_engine.data.gzip_stream import ByteStream
 from umd_engine.data.nifti_header import Header, header_bytes, parse_header
 from umd_engine.data.volume import Volume
-from umd_engine.errors import CorruptFileError, GeometryError, LabelError, OptionError, VoxelError
+from umd_engine.errors import CorruptFileError, DataError, GeometryError, LabelError, OptionError, VoxelError
 
 __all__ = ["Header", "check_finite", "read", "read_header", "read_labels", "write", "write_labels"]
 
@@ -94,6 +95,7 @@ def write_labels(path: str | Path, labels: np.ndarray, like: Volume | Header) ->
     Raises:
         GeometryError: labels of another shape than the scan.
         LabelError: labels that are no integers, negative or beyond 65535.
+        DataError: a folder that cannot be written to.
     """
     if labels.shape != like.grid.shape:
         raise GeometryError(f"labels of shape {labels.shape} over a scan of shape {like.grid.shape}", where=path)
@@ -111,7 +113,7 @@ def _load(path: Path) -> tuple[Header, np.ndarray]:
             raise _short(header)
         stream.take(header.first_voxel - position)
         flat = np.empty(header.voxel_bytes // header.dtype.itemsize, dtype=header.dtype)
-        if stream.read_into(memoryview(flat.view(np.uint8))) < header.voxel_bytes:
+        if stream.read_into(flat.view(np.uint8).data) < header.voxel_bytes:
             raise _short(header)
         stream.finish()
     if not header.dtype.isnative:
@@ -175,14 +177,21 @@ def _store(path: Path, header: bytes, array: np.ndarray) -> None:
     if not path.name.endswith(SUFFIXES):
         raise OptionError("a NIfTI file must end in .nii.gz or .nii", where=path)
     flat = np.ravel(array, order="F").astype(array.dtype.newbyteorder("<"), copy=False)  # no copy of what was read
-    content = memoryview(flat.view(np.uint8))
-    with atomic_file(path) as file:
-        if path.name.endswith(".nii"):
-            file.write(header)
-            file.write(content)
-            return
-        packer = isal_zlib.compressobj(IGZIP_LEVEL, isal_zlib.DEFLATED, GZIP)
-        file.write(packer.compress(header))
-        for start in range(0, len(content), WRITE_BLOCK):
-            file.write(packer.compress(content[start : start + WRITE_BLOCK]))
-        file.write(packer.flush())
+    content = flat.view(np.uint8).data
+    try:
+        with atomic_file(path) as file:
+            _pack(file, header, content, zipped=path.name.endswith(".gz"))
+    except OSError as error:
+        raise DataError(f"cannot write: {error.strerror}", where=path, mend="check the folder and its space") from None
+
+
+def _pack(file: BinaryIO, header: bytes, content: memoryview, zipped: bool) -> None:
+    if not zipped:
+        file.write(header)
+        file.write(content)
+        return
+    packer = isal_zlib.compressobj(IGZIP_LEVEL, isal_zlib.DEFLATED, GZIP)
+    file.write(packer.compress(header))
+    for start in range(0, len(content), WRITE_BLOCK):
+        file.write(packer.compress(content[start : start + WRITE_BLOCK]))
+    file.write(packer.flush())

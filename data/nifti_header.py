@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
 from umd_engine.data.gzip_stream import ByteStream
-from umd_engine.data.volume import Grid, HeaderCodes
+from umd_engine.data.volume import Grid, HeaderCodes, check_spacing
 from umd_engine.errors import CorruptFileError, GeometryError, VoxelError
 
 HEADER_BYTES = {1: 348, 2: 540}
@@ -25,7 +26,7 @@ NOT_NUMBERS = {
     2048: "complex numbers", 2304: "RGBA quadruplets",
 }  # fmt: skip
 UNITS = {1: "metres", 3: "micrometres"}
-AnyHeader = Nifti1Header | Nifti2Header
+AnyHeader: TypeAlias = Nifti1Header  # or NIfTI-2's, which is derived from it
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def _corrupt(fault: str, path: Path) -> CorruptFileError:
 
 
 def _version(block: bytes, path: Path) -> tuple[int, str]:
-    for endian, order in (("<", "little"), (">", "big")):
-        size = int.from_bytes(block[:4], order)  # type: ignore[arg-type]
+    for endian in "<>":
+        size = int(np.frombuffer(block[:4].ljust(4, b"\0"), f"{endian}i4")[0])
         for version, expected in HEADER_BYTES.items():
             if size == expected and len(block) >= 12:
                 _check_magic(block[344:347] if version == 1 else block[4:7], version, path)
@@ -166,9 +167,9 @@ def _grid(raw: AnyHeader, shape: tuple[int, int, int], path: Path) -> Grid:
     unit = int(raw["xyzt_units"]) & 7
     if unit in UNITS:
         raise GeometryError(f"its coordinates are in {UNITS[unit]}", where=path, mend="convert it to mm")
-    pixdim = [float(size) for size in raw["pixdim"][1:4]]
-    affine = np.diag([*pixdim, 1.0]) if min(pixdim) <= 0 else _affine(raw, path)  # from_file names bad spacing
-    return Grid.from_file(shape, affine, (pixdim[0], pixdim[1], pixdim[2]), where=path)
+    x, y, z = (float(size) for size in raw["pixdim"][1:4])
+    check_spacing((x, y, z), path)
+    return Grid.from_file(shape, _affine(raw, path), (x, y, z), where=path)
 
 
 def _affine(raw: AnyHeader, path: Path) -> np.ndarray:

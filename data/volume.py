@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -56,9 +56,11 @@ class Grid:
         Raises:
             GeometryError: zero, negative or non-finite spacing; a singular or non-finite affine.
         """
+        if pixdim is not None:
+            check_spacing(pixdim, where)
         affine = np.array(affine, dtype=np.float64)
         check_affine(affine, where)
-        spacing = _spacing(affine, pixdim, where)
+        spacing = _spacing(affine, pixdim)
         axes, flips = file_orientation(affine)
         of_world = np.argsort(axes)  # file axis of each canonical axis
         canonical = canonical_affine(affine, shape, axes, flips) + 0.0  # no -0.0
@@ -69,12 +71,12 @@ class Grid:
         """A view of `array` [..., file axes] as [..., X, Y, Z]."""
         of_world = np.argsort(self.file_axes)
         turned = array.transpose(_last_three(array, of_world))
-        return turned[(..., *_steps([self.file_flips[axis] for axis in of_world]))]
+        return turned[_steps([self.file_flips[axis] for axis in of_world])]
 
     def to_file_order(self, array: np.ndarray) -> np.ndarray:
         """A view of `array` [..., X, Y, Z] in the file's axes: the exact inverse of `to_canonical`."""
         turned = array.transpose(_last_three(array, np.asarray(self.file_axes)))
-        return turned[(..., *_steps(self.file_flips))]
+        return turned[_steps(self.file_flips)]
 
     @property
     def file_shape(self) -> tuple[int, int, int]:
@@ -204,17 +206,17 @@ def check_affine(affine: np.ndarray, where: str | Path | None = None) -> None:
         )
 
 
-def _spacing(
-    affine: np.ndarray, pixdim: tuple[float, float, float] | None, where: str | Path | None
-) -> tuple[float, float, float]:
-    norms = np.linalg.norm(affine[:3, :3], axis=0)
-    if pixdim is None:
-        return _pick(norms.tolist(), (0, 1, 2))
+def check_spacing(pixdim: tuple[float, float, float], where: str | Path | None = None) -> None:
+    """Raise GeometryError unless the spacing (mm) is finite and positive."""
     if not all(np.isfinite(size) and size > 0 for size in pixdim):
         sizes = " x ".join(f"{size:g}" for size in pixdim)
         raise GeometryError(f"the spacing is {sizes} mm", where=where, mend="set pixdim to the distance between voxels")
-    agrees = np.allclose(pixdim, norms, rtol=SPACING_TOLERANCE, atol=0)
-    return pixdim if agrees else _pick(norms.tolist(), (0, 1, 2))
+
+
+def _spacing(affine: np.ndarray, pixdim: tuple[float, float, float] | None) -> tuple[float, float, float]:
+    norms = _pick(np.linalg.norm(affine[:3, :3], axis=0).tolist(), (0, 1, 2))
+    agrees = pixdim is not None and np.allclose(pixdim, norms, rtol=SPACING_TOLERANCE, atol=0)
+    return pixdim if pixdim is not None and agrees else norms
 
 
 def _pick(values: Sequence[T], order: Iterable[int]) -> tuple[T, T, T]:
@@ -227,5 +229,5 @@ def _last_three(array: np.ndarray, order: np.ndarray) -> list[int]:
     return [*range(lead), *(lead + int(axis) for axis in order)]
 
 
-def _steps(flips: tuple[bool, ...] | list[bool]) -> tuple[slice, ...]:
-    return tuple(slice(None, None, -1 if flip else 1) for flip in flips)
+def _steps(flips: Sequence[bool]) -> tuple[Any, ...]:
+    return (..., *(slice(None, None, -1 if flip else 1) for flip in flips))

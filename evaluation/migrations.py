@@ -54,20 +54,22 @@ MIGRATIONS: tuple[str, ...] = (VERSION_1,)
 def statements(sql: str) -> Iterator[str]:
     """The single statements of a script; `executescript` would end the transaction it is called in."""
     pending = ""
-    for piece in sql.split(";")[:-1]:
+    *pieces, rest = sql.split(";")
+    for piece in pieces:
         pending += piece + ";"
         if sqlite3.complete_statement(pending):
             yield pending.strip()
             pending = ""
-    assert not pending, f"a migration ends in an incomplete statement: {pending}"
+    assert not (pending + rest).strip(), f"a migration ends in an incomplete statement: {pending}{rest}"
 
 
 def check_owner(db: sqlite3.Connection, path: Path) -> None:
     """Raise StoreError unless the file is empty or a store; writes nothing."""
+    db.execute("BEGIN")  # both figures of one moment: another process may be making the store
     owner = db.execute("PRAGMA application_id").fetchone()[0]
-    if owner == APPLICATION_ID:
-        return
-    if owner == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    db.execute("COMMIT")
+    if owner == APPLICATION_ID or (owner == 0 and not tables):
         return
     raise StoreError(
         "this SQLite file is not a result store",

@@ -18,9 +18,10 @@ from rich.text import Text
 
 from umd_engine.errors import UnknownNameError
 from umd_engine.evaluation.conventions import Convention
-from umd_engine.evaluation.store import Store
+from umd_engine.evaluation.metrics import dice, iou, row_score, volume
+from umd_engine.evaluation.store import Row, Store
 from umd_engine.evaluation.tables import Cell, OrganRow, Table, build_tables
-from umd_engine.evaluation.wording import counts_text, header, notes, plain, title
+from umd_engine.evaluation.wording import convention_line, counts_text, header, notes, plain, title
 
 NOTHING = "no results"
 Shown = Callable[[Cell], str]
@@ -65,11 +66,41 @@ def _as_text(tables: Sequence[Table]) -> str:
 def _text(table: Table) -> str:
     scores, counts = _rich(table, lambda cell: cell.text, title(table)), _rich(table, counts_text, "Scans")
     said = [Text(line) for line in header(table)], [Text(line) for line in notes(table)]
+    return _printed(scores, *said[0], Text(), counts, *said[1])
+
+
+def _printed(*parts: RichTable | Text) -> str:
+    """Uncoloured, as wide as the widest table but at least 100 columns: no cell is cut, text wraps."""
     wide = Console(width=10_000)
-    width = max(80, *(wide.measure(part).maximum for part in (scores, counts)))
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
-    console.print(Group(scores, *said[0], Text(), counts, *said[1]))
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    width = max(100, *(wide.measure(part).maximum for part in parts if isinstance(part, RichTable)))
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None, force_terminal=False).print(Group(*parts))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+DETAILS = ("organ", "status", "Dice", "IoU", "TP", "FP", "FN", "label mL", "prediction mL")
+
+
+def render_case(rows: Sequence[Row], convention: Convention) -> str:
+    """One case as text: a line an organ with scores, voxel counts and volumes; "-" where there is none."""
+    drawn = RichTable()
+    for name in DETAILS:
+        drawn.add_column(Text(name), justify="left" if name in ("organ", "status") else "right", no_wrap=True)
+    for row in rows:
+        scores = [row_score(row, convention, score) for score in (dice, iou)]
+        volumes = [_volume(voxels, row.voxel_ml) for voxels in (row.label_voxels, row.prediction_voxels)]
+        shown = [*(_number(value, ".4f") for value in scores), *(_number(n, "d") for n in (row.tp, row.fp, row.fn))]
+        cells = [plain(row.organ), plain(row.status), *shown, *(_number(value, ".2f") for value in volumes)]
+        drawn.add_row(*(Text(cell) for cell in cells))
+    return _printed(drawn, Text(convention_line(convention)))
+
+
+def _volume(voxels: int | None, voxel_ml: float | None) -> float | None:
+    return None if voxels is None or voxel_ml is None else volume(voxels, voxel_ml)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None or math.isnan(value) else format(value, form)
 
 
 def _rich(table: Table, shown: Shown, caption: str) -> RichTable:
@@ -78,9 +109,10 @@ def _rich(table: Table, shown: Shown, caption: str) -> RichTable:
     drawn.add_column(Text("modality"), no_wrap=True)
     for column in table.columns:
         drawn.add_column(Text(plain(column.title)), justify="right", no_wrap=True)
-    per_organ = len(table.average.lines)
+    per_organ, organs = len(table.average.lines), len(table.organs)
     for i, cells in enumerate(_lines(table.rows, shown), start=1):
-        drawn.add_row(*(Text(cell) for cell in cells), end_section=i % per_organ == 0)
+        ends_organ = per_organ > 1 and i % per_organ == 0
+        drawn.add_row(*(Text(cell) for cell in cells), end_section=ends_organ or i == organs * per_organ)
     return drawn
 
 

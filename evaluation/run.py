@@ -20,7 +20,8 @@ import torch
 from umd_engine.data.manifest import ScanRow
 from umd_engine.data.nifti import write_labels
 from umd_engine.data.scan import Scan, read_scan, scan_geometry
-from umd_engine.engine.executor import Executor, Job, Outcome
+from umd_engine.engine.executor import Executor, Job, Outcome, Session
+from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import OptionError, StoreError, UmdEngineError
 from umd_engine.evaluation.counting import count_organs, voxel_ml
@@ -86,11 +87,13 @@ class Evaluation:
         total: how many cases are missing.
 
     Raises:
-        OptionError: an organ that no model segments. StoreError: the run's store cannot be used.
+        BackendError: the backend cannot run a model here. OptionError: an organ that no model segments.
+        StoreError: the run's store cannot be used. All before any work.
     """
 
     def __init__(self, rows: Sequence[ScanRow], models: Sequence[Model], run: Path, settings: Settings):
         self.out, self.settings = run, settings
+        self.sessions = _open_all(models, settings)
         plans = {model.name: freeze_plan(model, run, settings) for model in models}
         with Store(run / "store.sqlite") as store:
             for plan in plans.values():
@@ -103,7 +106,7 @@ class Evaluation:
         """Yields each case when its rows are stored."""
         started: dict[Case, float] = {}
         with Store(self.out / "store.sqlite") as store:
-            for outcome in _outcomes(self.cases, self.settings, with_label=True, started=started):
+            for outcome in _outcomes(self.cases, self.sessions, self.settings, with_label=True, started=started):
                 case: Case = outcome.key
                 error = outcome.error
                 if error is None and self.settings.save_masks:
@@ -122,6 +125,7 @@ class Prediction:
 
     def __init__(self, rows: Sequence[ScanRow], models: Sequence[Model], run: Path, settings: Settings):
         self.out, self.settings = run, settings
+        self.sessions = _open_all(models, settings)
         plans = {model.name: freeze_plan(model, run, settings) for model in models}
         self.wanted = all_cases(rows, models, plans, settings)
         self.cases = [case for case in self.wanted if not mask_path(case, run).exists()]
@@ -129,7 +133,7 @@ class Prediction:
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its mask is written."""
-        for outcome in _outcomes(self.cases, self.settings, with_label=False, started={}):
+        for outcome in _outcomes(self.cases, self.sessions, self.settings, with_label=False, started={}):
             yield Ended(outcome.key, outcome.error or _save_mask(outcome.key, outcome.result, self.out))
 
     def masks(self) -> list[str]:
@@ -188,8 +192,21 @@ def missing_cases(cases: Sequence[Case], store: Store, run: Path, settings: Sett
     return [case for case in cases if missing(case)]
 
 
+def _open_all(models: Sequence[Model], settings: Settings) -> dict[Unit, Session]:
+    """Every unit opened, and exported where the backend needs it: what cannot run says so before any work."""
+    return {
+        unit: open_unit(unit, settings.backend, settings.device, settings.precision)
+        for model in models
+        for unit in model.units
+    }
+
+
 def _outcomes(
-    cases: Sequence[Case], settings: Settings, with_label: bool, started: dict[Case, float]
+    cases: Sequence[Case],
+    sessions: Mapping[Unit, Session],
+    settings: Settings,
+    with_label: bool,
+    started: dict[Case, float],
 ) -> Iterator[Outcome]:
     """`started` notes when each case began."""
     scans = SharedScans([case.row for case in cases], partial(read_scan, with_label=with_label))
@@ -204,8 +221,7 @@ def _outcomes(
         for case in cases:
             yield Job(case, _nbytes(case), partial(start, case))
 
-    opener = partial(open_unit, backend=settings.backend, device=settings.device, precision=settings.precision)
-    executor = Executor(opener, settings.batch_size, settings.memory, settings.max_live, settings.readers)
+    executor = Executor(sessions.__getitem__, settings.batch_size, settings.memory, settings.max_live, settings.readers)
     return executor.run(jobs())
 
 

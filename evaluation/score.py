@@ -16,10 +16,11 @@ from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.conventions import convention as find_convention
 from umd_engine.evaluation.masks import Score, score_pair
 from umd_engine.evaluation.metrics import dice, iou, row_score, volume
-from umd_engine.evaluation.report import render
+from umd_engine.evaluation.report import render, render_case
 from umd_engine.evaluation.rows import Row
 from umd_engine.evaluation.store import Store
 from umd_engine.evaluation.tables import build_tables
+from umd_engine.evaluation.wording import plain
 
 __all__ = ["Score", "describe", "masks_plan", "score_command", "score_pair"]
 
@@ -65,7 +66,7 @@ def score_command(
     if as_json:
         text = json.dumps([describe(row, rules) for row in rows], indent=1, allow_nan=False)
     else:
-        text = "\n".join([render(build_tables(rows, rules), "text"), *_failures(rows)])
+        text = _as_text(rows, rules)
     return text, any(row.failed for row in rows)
 
 
@@ -105,10 +106,12 @@ def _store(run: Path, plan: str, plan_json: str, rows: Sequence[Row]) -> None:
         store.add(rows)
 
 
-def _failures(rows: Sequence[Row]) -> list[str]:
-    """One line a failed case."""
-    failed = {row.scan_id: f"failed: {row.scan_id} [{row.status}] {row.message}" for row in rows if row.failed}
-    return ["", *failed.values()] if failed else []
+def _as_text(rows: Sequence[Row], rules: Convention) -> str:
+    """One case organ by organ, several as a table; then a line a failed case."""
+    failed = {row.scan_id: plain(f"failed: {row.scan_id} [{row.status}] {row.message}") for row in rows if row.failed}
+    one = len({row.scan_id for row in rows}) == 1
+    shown = render_case(rows, rules) if one else render(build_tables(rows, rules), "text")
+    return "\n".join([shown, *failed.values()])
 
 
 def _or_null(value: float) -> float | None:

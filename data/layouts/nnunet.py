@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from umd_engine.data.labelset import LabelSet, parse_labels, read_json, write_label_set
-from umd_engine.data.manifest import IntensityUnit, Modality, ScanRow
+from umd_engine.data.labelset import LabelSet, parse_labels, read_json
+from umd_engine.data.manifest import ScanRow, scan_row
 from umd_engine.errors import ManifestError, MissingFileError, OptionError, UnknownNameError
 
-UNIT_OF: dict[str, IntensityUnit] = {"ct": "HU", "pet": "SUV", "mr": "none"}
+UNIT_OF: dict[str, str] = {"ct": "HU", "pet": "SUV", "mr": "none"}
 FILE_ENDINGS = (".nii.gz", ".nii")
+IGNORE = "ignore"
 # Names that data sets give their channels; what is not here must be said with --channel.
 MODALITY_OF = {
     "ct": ("ct", "ctres", "ldct", "cect"),
@@ -35,61 +35,52 @@ class Dataset:
 
 
 def import_nnunet(
-    folder: str | Path,
-    *,
-    out: str | Path,
-    cohort: str | None = None,
-    channels: Mapping[int, str] | None = None,
-    test: bool = False,
-) -> list[ScanRow]:
-    """Rows of the scans of an nnU-Net raw data set; its label set is written to `out`.
+    folder: Path, cohort: str, channels: Mapping[int, str] | None, label_set: Path
+) -> tuple[list[ScanRow], LabelSet]:
+    """The scans of imagesTr with their labels, and the label set of dataset.json.
 
     Args:
         folder: holds dataset.json, imagesTr and labelsTr.
-        out: the folder of the manifest to be; gets NAME-labels.json.
-        cohort: of all rows; default: the name in dataset.json, else the folder's.
-        channels: modality (ct, pet, mr) of each channel that is a scan of its own: one row a channel, with
+        channels: modality (ct, mr, pet) of each channel that is a scan of its own: one row a channel, with
             scan_id CASE_MODALITY. Without it one row a case, with all channels as images of one scan; its
-            modality is that of the first channel, and its unit is none where channels are of several.
-        test: the cases of imagesTs too, without labels.
+            modality is that of the first channel, and its unit is none where they are of several.
+        label_set: the file that the rows name; it is not written here.
 
     Raises:
         MissingFileError: no dataset.json or imagesTr, a case without one of its channels or its label.
-        ManifestError: a dataset.json that is not nnU-Net v2's, a channel whose modality its name does not tell.
-        OptionError: channels that the data set does not have.
-        UnknownNameError: a modality other than ct, mr, pet.
+        ManifestError: a dataset.json that is not nnU-Net v2's or has an ignore label, a channel whose modality
+            its name does not tell, case names that cannot be names of files.
+        OptionError: channels that the data set does not have. UnknownNameError: another modality.
     """
-    dataset = read_dataset(Path(folder))
-    label_set = Path(out) / f"{_word(dataset.name)}-labels.json"
-    names = _modalities(dataset, channels)
-    cases = [(case, "Tr") for case in _cases(dataset, "imagesTr")]
-    if test:
-        cases += [(case, "Ts") for case in _cases(dataset, "imagesTs")]
+    dataset = read_dataset(folder.resolve())
+    modalities = _modalities(dataset, channels)
     rows: list[ScanRow] = []
-    for case, part in cases:
-        images = _images(dataset, f"images{part}", case)
-        label = _label(dataset, case) if part == "Tr" else None
-        for scan_id, modality, unit, numbers in _scans(case, names, split=channels is not None):
+    for case in _cases(dataset):
+        images = _images(dataset, case, modalities)
+        label = _label(dataset, case)
+        for scan_id, modality, unit, numbers in _scans(case, modalities, split=channels is not None):
             rows.append(
-                ScanRow(
-                    cohort=cohort or _word(dataset.name),
+                scan_row(
+                    where=images[numbers[0]],
+                    cohort=cohort,
                     subject=case,
                     scan_id=scan_id,
                     modality=modality,
                     images=tuple(images[number] for number in numbers),
                     unit=unit,
                     label=label,
-                    label_set=str(label_set.absolute()) if label else None,
+                    label_set=str(label_set),
                 )
             )
-    write_label_set(label_set, LabelSet(dataset.name, dataset.labels))
-    return rows
+    return rows, LabelSet(dataset.name, dataset.labels)
 
 
 def read_dataset(folder: Path) -> Dataset:
     """dataset.json of an nnU-Net v2 raw data set."""
     path = folder / "dataset.json"
     content = read_json(path)
+    if not isinstance(content, dict):
+        raise ManifestError("not a JSON object", where=path)
     if "channel_names" not in content:
         mend = "convert it with nnUNetv2_convert_MSD_dataset or nnUNetv2_convert_old_nnUNet_dataset"
         raise ManifestError("no channel_names: not a data set of nnU-Net v2", where=path, mend=mend)
@@ -99,9 +90,12 @@ def read_dataset(folder: Path) -> Dataset:
     if ending not in FILE_ENDINGS:
         raise ManifestError(f"its files end in {ending}", where=path, mend="convert them to .nii.gz")
     name = content.get("name")
-    name = name if isinstance(name, str) and name.strip() else folder.absolute().name
-    channels = _channels(content["channel_names"], path)
-    return Dataset(folder, name.strip(), channels, parse_labels(content.get("labels"), path), str(ending))
+    name = name if isinstance(name, str) and name.strip() else folder.name
+    labels = content.get("labels")
+    if isinstance(labels, dict) and IGNORE in labels:
+        # its voxels must not be scored, and a label set cannot say so
+        raise ManifestError("it has an ignore label", where=path, mend="give those voxels a class or the background")
+    return Dataset(folder, name.strip(), _channels(content["channel_names"], path), parse_labels(labels, path), ending)
 
 
 def _channels(names: object, path: Path) -> dict[int, str]:
@@ -142,17 +136,17 @@ def _guess(dataset: Dataset, number: int) -> str:
     )
 
 
-def _scans(case: str, modalities: dict[int, str], split: bool) -> list[tuple[str, Modality, IntensityUnit, list[int]]]:
+def _scans(case: str, modalities: dict[int, str], split: bool) -> list[tuple[str, str, str, list[int]]]:
     """(scan_id, modality, unit, channel numbers) of each scan of a case."""
     if not split:
         kinds = list(modalities.values())
         unit = UNIT_OF[kinds[0]] if len(set(kinds)) == 1 else "none"
-        return [(case, cast(Modality, kinds[0]), unit, list(modalities))]
+        return [(case, kinds[0], unit, list(modalities))]
     count = Counter(modalities.values())
     return [
         (
             f"{case}_{modality}" + (f"_{number:04d}" if count[modality] > 1 else ""),
-            cast(Modality, modality),
+            modality,
             UNIT_OF[modality],
             [number],
         )
@@ -160,22 +154,32 @@ def _scans(case: str, modalities: dict[int, str], split: bool) -> list[tuple[str
     ]
 
 
-def _cases(dataset: Dataset, part: str) -> list[str]:
-    folder = dataset.folder / part
+def _cases(dataset: Dataset) -> list[str]:
+    folder = dataset.folder / "imagesTr"
     if not folder.is_dir():
         raise MissingFileError("no such folder", where=folder, mend="an nnU-Net raw data set has it")
     pattern = re.compile(r"(.+)_\d{4}" + re.escape(dataset.ending))
-    found = [pattern.fullmatch(path.name) for path in folder.iterdir() if not path.name.startswith(".")]
-    cases = sorted({match[1] for match in found if match})
+    cases: set[str] = set()
+    for path in _files(folder, dataset.ending):
+        match = pattern.fullmatch(path.name)
+        if match is None:
+            raise ManifestError("its name is not CASE_0000 with a channel's number", where=path, mend="rename it")
+        cases.add(match[1])
     if not cases:
-        raise MissingFileError(f"no file CASE_0000{dataset.ending}", where=folder)
-    if part == "imagesTr":
-        _check_labels_have_images(dataset, cases)
-    return cases
+        raise MissingFileError(f"no file CASE_0000{dataset.ending}", where=folder, mend="check the folder")
+    for path in _files(dataset.folder / "labelsTr", dataset.ending):
+        if path.name.removesuffix(dataset.ending) not in cases:
+            raise MissingFileError("a label without images", where=path, mend="add them or remove it")
+    return sorted(cases)
 
 
-def _images(dataset: Dataset, part: str, case: str) -> dict[int, Path]:
-    paths = {n: dataset.folder / part / f"{case}_{n:04d}{dataset.ending}" for n in dataset.channels}
+def _files(folder: Path, ending: str) -> list[Path]:
+    """Not hidden ones: macOS leaves a `._` file beside each one it copies."""
+    return sorted(path for path in folder.glob(f"*{ending}") if not path.name.startswith("."))
+
+
+def _images(dataset: Dataset, case: str, numbers: Iterable[int]) -> dict[int, Path]:
+    paths = {n: dataset.folder / "imagesTr" / f"{case}_{n:04d}{dataset.ending}" for n in numbers}
     for number, path in paths.items():
         if not path.is_file():
             fault = f"case {case} has no channel {number} ({dataset.channels[number]})"
@@ -186,18 +190,5 @@ def _images(dataset: Dataset, part: str, case: str) -> dict[int, Path]:
 def _label(dataset: Dataset, case: str) -> Path:
     path = dataset.folder / "labelsTr" / f"{case}{dataset.ending}"
     if not path.is_file():
-        raise MissingFileError(f"case {case} has no label", where=path, mend="add it or move the case to imagesTs")
+        raise MissingFileError(f"case {case} has no label", where=path, mend="add it or remove the case")
     return path
-
-
-def _check_labels_have_images(dataset: Dataset, cases: list[str]) -> None:
-    labels = dataset.folder / "labelsTr"
-    names = [path.name for path in sorted(labels.glob(f"*{dataset.ending}")) if not path.name.startswith(".")]
-    for name in names:
-        if name.removesuffix(dataset.ending) not in cases:
-            raise MissingFileError("a label without images", where=labels / name, mend="add them or remove it")
-
-
-def _word(name: str) -> str:
-    """A name that may be a cohort and part of a file's name."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("_.") or "nnunet"

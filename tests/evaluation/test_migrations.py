@@ -1,0 +1,119 @@
+"""Stores of other versions and other programs."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from umd_engine.errors import StoreError
+from umd_engine.evaluation.migrations import APPLICATION_ID, MIGRATIONS, statements
+from umd_engine.evaluation.store import COLUMNS, Row, Store
+
+VERSION_1 = (Path(__file__).parent / "store_v1.sql").read_text()  # frozen: as released
+VALUES_1 = ("p", "petct", "s", "s_ct", "ct", "m", "liver", 0, 0, "ok", 3, 2, 1, 0.5, 1.25, "")
+TWICE = (
+    *MIGRATIONS,
+    "ALTER TABLE results ADD COLUMN gpu TEXT NOT NULL DEFAULT 'none';\nCREATE INDEX i ON results (gpu);",
+)
+
+
+def version_1_store(path):
+    """Made by the version-1 SQL alone, without this program's code."""
+    db = sqlite3.connect(path)
+    db.executescript(VERSION_1)
+    db.execute(f"PRAGMA application_id = {0x554D4445}")
+    db.execute("PRAGMA user_version = 1")
+    db.execute(f"INSERT INTO results VALUES ({', '.join('?' * 16)})", VALUES_1)
+    db.execute("INSERT INTO plans VALUES ('p', '{}')")
+    db.commit()
+    db.close()
+    return path
+
+
+def schema(path):
+    with sqlite3.connect(path) as db:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        return version, db.execute("SELECT name, sql FROM sqlite_master WHERE sql NOT NULL ORDER BY name").fetchall()
+
+
+def test_a_released_migration_is_never_edited(tmp_path):
+    with sqlite3.connect(tmp_path / "frozen.sqlite") as db:
+        db.executescript(VERSION_1)
+    Store(tmp_path / "new.sqlite", migrations=MIGRATIONS[:1]).close()
+    assert schema(tmp_path / "frozen.sqlite")[1] == schema(tmp_path / "new.sqlite")[1]
+
+
+def test_a_version_1_store_opens_in_the_current_program(tmp_path):
+    path = version_1_store(tmp_path / "store.sqlite")
+    with Store(path, create=False) as store:
+        assert list(store.rows()) == [Row(**dict(zip(COLUMNS, VALUES_1, strict=True)))]
+        assert store.plans() == {"p": "{}"} and len(store.keys("p")) == 1
+    assert schema(path)[0] == len(MIGRATIONS)
+
+
+def test_an_older_store_is_migrated_and_keeps_its_rows(tmp_path):
+    path = version_1_store(tmp_path / "store.sqlite")
+    for _ in range(2):
+        with Store(path, migrations=TWICE) as store:
+            (row,) = store.rows()
+            assert row.tp == 3
+            assert store._db.execute("SELECT gpu FROM results").fetchall() == [("none",)]
+    assert schema(path)[0] == 2 and [name for name, _ in schema(path)[1]] == ["i", "plans", "results"]
+
+
+def test_a_failing_migration_changes_nothing(tmp_path):
+    path = version_1_store(tmp_path / "store.sqlite")
+    before = schema(path)
+    broken = (*MIGRATIONS, "CREATE TABLE extra (a INTEGER);\nDROP TABLE plans;\nDROP TABLE absent;")
+    with pytest.raises(StoreError, match="absent"):
+        Store(path, migrations=broken)
+    assert schema(path) == before
+    with Store(path) as store:
+        assert len(list(store.rows())) == 1
+
+
+def test_a_newer_store_is_refused_untouched(tmp_path):
+    path = tmp_path / "store.sqlite"
+    Store(path, migrations=TWICE).close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"schema version 2.*newer umd-engine"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("owner", [0, 77])
+def test_another_programs_database_is_refused_untouched(tmp_path, owner):
+    path = tmp_path / "store.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE results (a INTEGER)")
+        db.execute(f"PRAGMA application_id = {owner}")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="not a result store"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_untouched(tmp_path):
+    path = tmp_path / "store.sqlite"
+    path.write_text("organ,dice\nliver,0.9\n" * 100)
+    with pytest.raises(StoreError, match=r"store\.sqlite.*not a store"):
+        Store(path)
+    assert path.read_text().startswith("organ,dice")
+
+
+def test_an_empty_file_becomes_a_store(tmp_path):
+    path = tmp_path / "store.sqlite"
+    path.touch()
+    with Store(path) as store:
+        assert list(store.rows()) == []
+        assert store._db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+
+
+def test_statements_keep_triggers_and_strings_whole():
+    trigger = "CREATE TRIGGER t AFTER DELETE ON a BEGIN DELETE FROM b; DELETE FROM c; END;"
+    assert list(statements(f"CREATE TABLE a (x TEXT DEFAULT ';');\n{trigger}\n")) == [
+        "CREATE TABLE a (x TEXT DEFAULT ';');",
+        trigger,
+    ]
+    with pytest.raises(AssertionError, match="incomplete"):
+        list(statements("CREATE TABLE a (x TEXT);\nDROP TABLE b"))
