@@ -82,18 +82,22 @@ def _plain(folder: Path, model: Path) -> tuple[float, list[Any]]:
 
 
 def _engine(folder: Path, model: Path) -> tuple[float, list[Any]]:
-    from click.testing import CliRunner
-
-    from umd_engine.cli import main
+    from umd_engine.data.manifest import read_manifest
+    from umd_engine.engine.host_memory import keep_freed_memory
+    from umd_engine.evaluation.run import Evaluation, Settings
     from umd_engine.evaluation.store import Store
+    from umd_engine.models.catalog import Request
 
     with tempfile.TemporaryDirectory() as out:
-        arguments = ["evaluate", str(folder / "scans.csv"), "--out", f"{out}/run", "--model", f"nnunet={model}"]
-        arguments += ["--set", "nnunet.folds=0", "--save-masks", "--device", "cpu", "--json"]
         start = time.perf_counter()
-        CliRunner().invoke(main, arguments, catch_exceptions=False)
+        keep_freed_memory()  # as the command line does
+        loaded = Request.parse(f"nnunet={model}").load({"folds": "0"})
+        rows = read_manifest(folder / "scans.csv")
+        for ended in Evaluation(rows, [loaded], Path(out), Settings(save_masks=True)).run():
+            if ended.error is not None:
+                raise ended.error
         seconds = time.perf_counter() - start
-        with Store(Path(out) / "run" / "store.sqlite") as store:
+        with Store(Path(out) / "store.sqlite") as store:
             return seconds, sorted((r.scan_id, r.organ, r.tp, r.fp, r.fn) for r in store.rows())
 
 

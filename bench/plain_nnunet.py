@@ -49,7 +49,9 @@ def gaussian(patch: list[int]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def segment(image: nibabel.Nifti1Image, network: torch.nn.Module, plans: dict[str, Any]) -> np.ndarray:
+def segment(
+    image: nibabel.Nifti1Image, network: torch.nn.Module, plans: dict[str, Any], mirror: bool = True
+) -> np.ndarray:
     """The label map in the file's order."""
     config = plans["configurations"]["3d_fullres"]
     data = np.asanyarray(image.dataobj).astype(np.float32).transpose(2, 1, 0)
@@ -68,15 +70,16 @@ def segment(image: nibabel.Nifti1Image, network: torch.nn.Module, plans: dict[st
         factors = [b / a for a, b in zip(data.shape, shape, strict=True)]
         data = ndimage.zoom(data.astype(float), factors, order=3, mode="nearest", grid_mode=True)
         data = np.clip(data, low_value, high_value)
-    logits = sliding_window(torch.from_numpy(data.astype(np.float32)), network, config["patch_size"])
+    logits = sliding_window(torch.from_numpy(data.astype(np.float32)), network, config["patch_size"], mirror)
     logits = torch.nn.functional.interpolate(logits[None], cropped, mode="trilinear")[0]
     labels = np.zeros(full, np.uint8)
     labels[box] = logits.argmax(0).numpy()
     return labels.transpose(2, 1, 0)
 
 
-def sliding_window(data: torch.Tensor, network: torch.nn.Module, patch: list[int]) -> torch.Tensor:
-    """Mean logits of overlapping windows, each averaged over its eight mirrorings."""
+def sliding_window(data: torch.Tensor, network: torch.nn.Module, patch: list[int], mirror: bool) -> torch.Tensor:
+    """Mean logits of overlapping windows, each averaged over its eight mirrorings if `mirror`."""
+    turns = [(2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4)] if mirror else []
     inner = [slice(max(p - n, 0) // 2, max(p - n, 0) // 2 + n) for p, n in zip(patch, data.shape, strict=True)]
     padded = torch.zeros([max(p, n) for p, n in zip(patch, data.shape, strict=True)])
     padded[tuple(inner)] = data
@@ -91,9 +94,9 @@ def sliding_window(data: torch.Tensor, network: torch.nn.Module, patch: list[int
         where = tuple(slice(s, s + p) for s, p in zip(corner, patch, strict=True))
         window = padded[where][None, None]
         mean = network(window)
-        for axes in [(2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4)]:
+        for axes in turns:
             mean = mean + network(window.flip(axes)).flip(axes)
-        weighted = mean[0] / 8 * weights
+        weighted = mean[0] / (len(turns) + 1) * weights
         if sums is None:
             sums = torch.zeros((len(weighted), *padded.shape))
         sums[(slice(None), *where)] += weighted
@@ -111,14 +114,16 @@ def counts(label: np.ndarray, prediction: np.ndarray, ids: dict[str, int]) -> Sc
     return result
 
 
-def run(folder: Path, images: list[Path], labels: list[Path | None], out: Path) -> list[Scores | None]:
+def run(
+    folder: Path, images: list[Path], labels: list[Path | None], out: Path, mirror: bool = True
+) -> list[Scores | None]:
     """Predict, write and score scan after scan; None where there is no label."""
     network, plans, dataset = load(folder)
     scores: list[Scores | None] = []
     for path, reference in zip(images, labels, strict=True):
         image = nibabel.load(path)
         assert isinstance(image, nibabel.Nifti1Image)
-        prediction = segment(image, network, plans)
+        prediction = segment(image, network, plans, mirror)
         nibabel.save(nibabel.Nifti1Image(prediction, image.affine, image.header, dtype="uint8"), out / path.name)
         if reference is None:
             scores.append(None)

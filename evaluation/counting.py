@@ -1,20 +1,21 @@
-"""Voxel counts of every organ of a case, from one pass over label and prediction."""
+"""Voxel counts of every organ of a case, from one pass over reference and prediction."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from umd_engine.data.labelset import LabelSet
-from umd_engine.data.volume import Volume
+from umd_engine.data.volume import Grid
+from umd_engine.errors import LabelError
 from umd_engine.evaluation.metrics import counts_from_confusion
 from umd_engine.evaluation.rows import NO_REFERENCE, OK
-from umd_engine.kernels.confusion import confusion
-from umd_engine.models.model import Segmentation
+from umd_engine.kernels.confusion import MAX_CLASSES, confusion
+
+Ids = Mapping[str, tuple[int, ...]]
+LabelMap = np.ndarray | torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -27,30 +28,74 @@ class Count:
     fn: int | None
 
 
-def voxel_ml(spacing: Sequence[float]) -> float:
-    """Volume of a voxel in ml; spacing in mm."""
-    return math.prod(spacing) / 1000
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """Joint counts of a reference and a prediction.
+
+    Attributes:
+        matrix: int64 voxels [reference class, predicted class].
+        reference_ids, predicted_ids: the label id of each class; no reference has the class 0 alone.
+    """
+
+    matrix: np.ndarray
+    reference_ids: Sequence[int]
+    predicted_ids: Sequence[int]
+
+    def counts(self, organs: Sequence[str], predicted: Ids, reference: Ids | None) -> dict[str, Count]:
+        """Counts of each organ; those that `reference` lacks, or all without one, have no reference.
+
+        Args:
+            predicted, reference: organ -> its ids on either side; several are their union.
+        """
+        columns = {organ: _classes(predicted[organ], self.predicted_ids) for organ in organs}
+        rows = {
+            o: _classes(reference[o], self.reference_ids) for o in organs if reference is not None and o in reference
+        }
+        known = {o: Count(OK, *c) for o, c in counts_from_confusion(self.matrix, rows, columns).items()}
+        totals = self.matrix.sum(axis=0)
+        unknown = {o: Count(NO_REFERENCE, None, int(totals[list(columns[o])].sum()), None) for o in organs}
+        return {organ: known.get(organ, unknown[organ]) for organ in organs}
 
 
-def count_organs(
-    segmentation: Segmentation, label: Volume | None, label_set: LabelSet | None, organs: Sequence[str]
-) -> dict[str, Count]:
-    """Counts an organ; organs that the label set lacks, or all without a label, have no reference."""
-    prediction = segmentation.labels
-    reference = np.zeros(prediction.shape, np.uint8) if label is None else label.voxels
-    named = {} if label_set is None else label_set.ids
-    on_device = prediction if prediction.is_cuda else prediction.numpy()
-    matrix = confusion(
-        torch.from_numpy(np.ascontiguousarray(reference)).to(prediction.device) if prediction.is_cuda else reference,
-        on_device,
-        1 + max((i for ids in named.values() for i in ids), default=0),
-        1 + max(i for ids in segmentation.organs.values() for i in ids),
-    )
-    predicted = {organ: segmentation.organs[organ] for organ in organs}
-    known = {organ: named[organ] for organ in organs if organ in named}
-    counts = {o: Count(OK, *c) for o, c in counts_from_confusion(matrix, known, predicted).items()}
-    columns = matrix.sum(0)
-    for organ in organs:
-        if organ not in known:
-            counts[organ] = Count(NO_REFERENCE, None, int(columns[list(predicted[organ])].sum()), None)
-    return {organ: counts[organ] for organ in organs}
+def joint_counts(reference: np.ndarray | None, prediction: LabelMap) -> Joint:
+    """Count on the prediction's device.
+
+    Args:
+        reference, prediction: label maps [X, Y, Z] of unsigned integers on one grid.
+
+    Raises:
+        LabelError: more than 256 different ids in one map.
+    """
+    predicted, predicted_ids = _compact(prediction)
+    references, reference_ids = _compact(np.zeros(prediction.shape, np.uint8) if reference is None else reference)
+    if isinstance(predicted, torch.Tensor) and isinstance(references, np.ndarray) and predicted.is_cuda:
+        references = torch.tensor(references.copy("K"), device=predicted.device)
+    matrix = confusion(references, predicted, len(reference_ids), len(predicted_ids))
+    return Joint(matrix, reference_ids, predicted_ids)
+
+
+def voxel_ml(grid: Grid) -> float:
+    """The volume of a voxel in mL."""
+    return float(abs(np.linalg.det(grid.affine[:3, :3]))) / 1000
+
+
+def _compact(labels: LabelMap) -> tuple[LabelMap, list[int]]:
+    """A map as uint8 classes, and the label id of each class; a uint8 map stays as it is."""
+    if isinstance(labels, torch.Tensor):
+        return labels, list(range(int(labels.max()) + 1))
+    if labels.dtype == np.uint8:
+        return labels, list(range(int(labels.max()) + 1))
+    ids = np.unique(labels)
+    if len(ids) > MAX_CLASSES:
+        raise LabelError(
+            f"a label map of {len(ids)} different ids, of which at most {MAX_CLASSES} can be counted at once",
+            mend="set the ids that are not scored to 0",
+        )
+    table = np.zeros(int(ids[-1]) + 1, np.uint8)
+    table[ids] = np.arange(len(ids))
+    return table[labels], [int(number) for number in ids]
+
+
+def _classes(wanted: tuple[int, ...], ids: Sequence[int]) -> tuple[int, ...]:
+    """The classes of an organ; its ids that the map does not hold have none."""
+    return tuple(place for place, number in enumerate(ids) if number in wanted)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import numpy as np
 
 from umd_engine.data.geometry import check_same_grid
 from umd_engine.data.labelset import LabelSet
 from umd_engine.data.nifti import read_labels
-from umd_engine.data.volume import Grid, Volume
+from umd_engine.data.volume import Volume
 from umd_engine.errors import GeometryError, LabelError, MissingFileError, UmdEngineError, UnknownNameError
-from umd_engine.evaluation.metrics import counts_from_confusion
+from umd_engine.evaluation.counting import Count, joint_counts, voxel_ml
 from umd_engine.evaluation.pairs import Pair, find_pairs
-from umd_engine.evaluation.rows import NO_REFERENCE, OK, Row
-from umd_engine.kernels.confusion import MAX_CLASSES, confusion
+from umd_engine.evaluation.rows import Row
 
 
 @dataclass(frozen=True)
@@ -102,33 +99,19 @@ def choose_organs(prediction_set: LabelSet, label_set: LabelSet, organs: Sequenc
 
 def count_voxels(
     prediction: Volume, label: Volume | None, prediction_set: LabelSet, label_set: LabelSet, organs: Sequence[str]
-) -> dict[str, tuple[int | None, int, int | None]]:
-    """(TP, FP, FN) of each organ; TP and FN are None, and FP all predicted voxels, where there is no reference.
+) -> dict[str, Count]:
+    """Counts of each organ; without a reference only the predicted voxels are known.
 
     Raises:
         GeometryError: other grids. LabelError: ids outside a set, or more than 256 different ids in one map.
     """
-    predicted, predicted_ids = _compact(prediction)
-    if label is None:
-        reference, reference_ids = np.zeros_like(predicted), [0]
-    else:
-        _check_grids(prediction, label)
-        reference, reference_ids = _compact(label)
-    matrix = confusion(reference, predicted, len(reference_ids), len(predicted_ids))
-    columns = matrix.sum(axis=0)
-    _check_ids(predicted_ids, columns, prediction_set, prediction.path)
-    known = {}
     if label is not None:
-        _check_ids(reference_ids, matrix.sum(axis=1), label_set, label.path)
-        known = {organ: _classes(label_set, organ, reference_ids) for organ in organs if organ in label_set.ids}
-    named = {organ: _classes(prediction_set, organ, predicted_ids) for organ in organs}
-    counts = counts_from_confusion(matrix, known, named)
-    return {organ: counts.get(organ, (None, sum(int(columns[i]) for i in named[organ]), None)) for organ in organs}
-
-
-def voxel_ml(grid: Grid) -> float:
-    """The volume of a voxel in mL."""
-    return float(abs(np.linalg.det(grid.affine[:3, :3]))) / 1000
+        _check_grids(prediction, label)
+    joint = joint_counts(None if label is None else label.voxels, prediction.voxels)
+    _check_ids(joint.predicted_ids, joint.matrix.sum(axis=0), prediction_set, prediction.path)
+    if label is not None:
+        _check_ids(joint.reference_ids, joint.matrix.sum(axis=1), label_set, label.path)
+    return joint.counts(organs, prediction_set.ids, None if label is None else label_set.ids)
 
 
 def _score_case(pair: Pair, prediction_set: LabelSet, label_set: LabelSet, organs: Sequence[str]) -> list[Score]:
@@ -138,10 +121,7 @@ def _score_case(pair: Pair, prediction_set: LabelSet, label_set: LabelSet, organ
     label = read_labels(pair.label) if pair.label is not None else None
     counts = count_voxels(prediction, label, prediction_set, label_set, organs)
     volume = voxel_ml(prediction.grid)
-    return [
-        Score(pair.case, organ, NO_REFERENCE if tp is None else OK, tp, fp, fn, volume)
-        for organ, (tp, fp, fn) in counts.items()
-    ]
+    return [Score(pair.case, organ, **asdict(count), voxel_ml=volume) for organ, count in counts.items()]
 
 
 def _check_grids(prediction: Volume, label: Volume) -> None:
@@ -154,26 +134,7 @@ def _check_grids(prediction: Volume, label: Volume) -> None:
         ) from error
 
 
-def _compact(volume: Volume) -> tuple[np.ndarray, list[int]]:
-    """The map as uint8 classes, and the label id of each class; a uint8 map stays as it is."""
-    if volume.voxels.dtype == np.uint8:
-        return volume.voxels, list(range(int(volume.voxels.max()) + 1))
-    ids = np.unique(volume.voxels)
-    if len(ids) > MAX_CLASSES:
-        fault = f"a label map of {len(ids)} different ids, of which at most {MAX_CLASSES} can be counted at once"
-        raise LabelError(fault, where=volume.path, mend="set the ids that are not scored to 0")
-    table = np.zeros(int(ids[-1]) + 1, np.uint8)
-    table[ids] = np.arange(len(ids))
-    return table[volume.voxels], [int(number) for number in ids]
-
-
-def _classes(label_set: LabelSet, organ: str, ids: Sequence[int]) -> tuple[int, ...]:
-    """The classes of an organ; its ids that the map does not hold have none."""
-    wanted = set(label_set.ids[organ])
-    return tuple(place for place, number in enumerate(ids) if number in wanted)
-
-
-def _check_ids(ids: Sequence[int], voxels: np.ndarray, label_set: LabelSet, where: Path | None) -> None:
+def _check_ids(ids: Sequence[int], voxels: Iterable[int], label_set: LabelSet, where: Path | None) -> None:
     known = {0}.union(*label_set.ids.values())
     unknown = [number for number, n in zip(ids, voxels, strict=True) if n and number not in known]
     if unknown:

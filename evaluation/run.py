@@ -24,7 +24,7 @@ from umd_engine.engine.executor import Executor, Job, Outcome, Session
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import OptionError, StoreError, UmdEngineError
-from umd_engine.evaluation.counting import count_organs, voxel_ml
+from umd_engine.evaluation.counting import joint_counts, voxel_ml
 from umd_engine.evaluation.plan import Plan
 from umd_engine.evaluation.shared_scans import SharedScans
 from umd_engine.evaluation.store import Key, Row, Store
@@ -258,8 +258,10 @@ def _failed_rows(case: Case, error: UmdEngineError) -> list[Row]:
 
 def _scored_rows(case: Case, answer: Answer, seconds: float) -> list[Row]:
     scan = answer.scan
-    counts = count_organs(answer.segmentation, scan.label, scan.label_set, case.organs)
-    volume = voxel_ml(scan.images[0].grid.spacing)
+    joint = joint_counts(None if scan.label is None else scan.label.voxels, answer.segmentation.labels)
+    reference = None if scan.label_set is None else scan.label_set.ids
+    counts = joint.counts(case.organs, answer.segmentation.organs, reference)
+    volume = voxel_ml(scan.images[0].grid)
     return [
         Row(**asdict(_key(case, organ)), **asdict(count), voxel_ml=volume, seconds=seconds)
         for organ, count in counts.items()

@@ -53,7 +53,9 @@ def test_a_plain_install_pulls_neither_onnxruntime():
 
 def test_the_tree_of_errors_is_the_tree_in_the_docstring():
     drawn = dict.fromkeys(re.findall(r"(\w+Error)\b", errors.__doc__))
-    classes = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)}
+    classes = {
+        name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)
+    }
     assert set(drawn) == set(classes)
     statuses = [kind.status for kind in classes.values()]
     assert len(set(statuses)) == len(statuses)

@@ -23,7 +23,7 @@ def resolve_device(name: str) -> torch.device:
         raise BackendError(f"device '{name}' is not supported", mend="use auto, cpu or cuda[:index]")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BackendError(
-            f"device '{name}' was asked for and torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices",
+            f"no device '{name}': torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices",
             mend="use --device cpu, or install a CUDA build of torch and its driver",
         )
     return device

@@ -138,7 +138,7 @@ def _parse(plans: dict[str, Any], dataset: dict[str, Any], name: str, where: Pat
     channels = tuple((dataset.get("channel_names") or dataset["modality"]).values())
     return Plans(
         configuration=name,
-        patch=patch,  # type: ignore[arg-type]
+        patch=patch,
         spacing=tuple(float(s) for s in config["spacing"]),  # type: ignore[arg-type]
         transpose=tuple(plans["transpose_forward"]),
         transpose_back=tuple(plans["transpose_backward"]),

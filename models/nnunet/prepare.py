@@ -33,7 +33,7 @@ class Prepared:
 
     @property
     def crop_shape(self) -> Triple:
-        return tuple(s.stop - s.start for s in self.crop)  # type: ignore[return-value]
+        return tuple(s.stop - s.start for s in self.crop)
 
 
 def prepare_image(image: torch.Tensor, spacing: Sequence[float], plans: Plans) -> Prepared:

@@ -1,12 +1,12 @@
 """The main job on a small cohort: rows, masks, resuming, failures."""
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -148,11 +148,11 @@ def test_predict_needs_no_labels_and_gives_the_same_masks(cohort, run, tmp_path)
     listed = json.loads(umd(*arguments).stdout)
     assert listed["failures"] == [] and len(listed["masks"]) == 2
     for path in listed["masks"]:
-        (other,) = run.glob(f"masks/nnunet/*/petct/*/{os.path.basename(path)}")
-        assert open(path, "rb").read() == other.read_bytes()
-    times = [os.stat(path).st_mtime_ns for path in listed["masks"]]
+        (other,) = run.glob(f"masks/nnunet/*/petct/*/{Path(path).name}")
+        assert Path(path).read_bytes() == other.read_bytes()
+    times = [Path(path).stat().st_mtime_ns for path in listed["masks"]]
     umd(*arguments)
-    assert [os.stat(path).st_mtime_ns for path in listed["masks"]] == times
+    assert [Path(path).stat().st_mtime_ns for path in listed["masks"]] == times
 
 
 def test_report_is_recomputed_from_the_store(run):
