@@ -82,27 +82,6 @@ def _selection(manifest: Path, modality: str | None, limit: int | None) -> list[
     return rows[:limit]
 
 
-def _load_models(models: tuple[str, ...], settings: tuple[str, ...]) -> list[Any]:
-    from umd_engine.models.catalog import Request
-
-    requests = [Request.parse(text) for text in models]
-    titles = [request.title for request in requests]
-    if len(set(titles)) < len(titles):
-        raise OptionError("two models have the same name", where="--model", mend="write NAME@ALIAS=PATH")
-    given: dict[str, dict[str, str]] = {title: {} for title in titles}
-    for text in settings:
-        name, equals, value = text.partition("=")
-        title, dot, option = name.rpartition(".")
-        if not (equals and dot and title in given):
-            raise OptionError(
-                f"'{text}' sets nothing",
-                where="--set",
-                mend=f"write NAME.OPTION=VALUE with NAME one of {', '.join(titles)}",
-            )
-        given[title][option] = value
-    return [request.load(given[request.title]) for request in requests]
-
-
 def _settings(options: dict[str, Any], **more: Any) -> Any:
     from umd_engine.engine.backends.device import resolve_device
     from umd_engine.engine.host_memory import keep_freed_memory
@@ -162,8 +141,13 @@ def _list_failures(failures: list[Any]) -> list[dict[str, str]]:
 
 
 def _finish(failures: list[Any]) -> None:
+    """List failures, one line a cause: a model that cannot be loaded fails every scan alike."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
     for f in _list_failures(failures):
-        click.echo(f"failed: {f['scan_id']} {f['model']} [{f['status']}] {f['message']}", err=True)
+        alike.setdefault((f["model"], f["status"], f["message"]), []).append(f["scan_id"])
+    for (model, status, message), scans in alike.items():
+        more = f" and {len(scans) - 3} more" if len(scans) > 3 else ""
+        click.echo(f"failed: {', '.join(scans[:3])}{more} {model} [{status}] {message}", err=True)
     if failures:
         click.echo(f"{len(failures)} cases failed; the same command tries them again", err=True)
         sys.exit(1)
@@ -186,12 +170,13 @@ def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convent
     """
     from umd_engine.evaluation import run as runner
     from umd_engine.evaluation.conventions import convention as find_convention
+    from umd_engine.evaluation.loading import load_models, parse_requests
 
     chosen = find_convention(convention)
+    requests = parse_requests(options["models"], options["settings"])
     rows = _selection(manifest, options["modality"], options["limit"])
-    models = _load_models(options["models"], options["settings"])
     settings = _settings(options, save_masks=save_masks)
-    work = runner.Evaluation(rows, models, run, settings)
+    work = runner.Evaluation(rows, load_models(requests, rows, settings.organs), run, settings)
     failures = _watch(work.run(), work.total, quiet=as_json)
     _print_report(run, chosen, "json" if as_json else "text")
     _finish(failures)
@@ -208,10 +193,12 @@ def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
       umd-engine predict scans.csv --out run --model nnunet=MODEL_FOLDER
     """
     from umd_engine.evaluation import run as runner
+    from umd_engine.evaluation.loading import load_models, parse_requests
 
+    requests = parse_requests(options["models"], options["settings"])
     rows = _selection(manifest, options["modality"], options["limit"])
-    models = _load_models(options["models"], options["settings"])
-    work = runner.Prediction(rows, models, run, _settings(options))
+    settings = _settings(options)
+    work = runner.Prediction(rows, load_models(requests, rows, settings.organs), run, settings)
     failures = _watch(work.run(), work.total, quiet=as_json)
     if as_json:
         click.echo(json.dumps({"masks": work.masks(), "failures": _list_failures(failures)}, indent=1))

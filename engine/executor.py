@@ -18,7 +18,7 @@ import torch
 from umd_engine.engine.scheduler import Batch, Scheduler
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program, Tensors, Work
-from umd_engine.errors import OutOfMemoryError, UmdEngineError
+from umd_engine.errors import DataError, OutOfMemoryError, UmdEngineError
 
 log = logging.getLogger(__name__)
 
@@ -213,6 +213,8 @@ def _typed(error: Exception) -> UmdEngineError:
         return error
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return OutOfMemoryError("the case does not fit in memory", mend="lower the memory budget or the batch")
+    if isinstance(error, OSError):
+        return DataError(f"reading failed: {error.strerror}", where=error.filename, mend="check the disk or network")
     log.error("unforeseen error in a case", exc_info=error)
     return UmdEngineError(f"{type(error).__name__}: {error}", mend="this is a bug of umd-engine; please report it")
 

@@ -30,6 +30,7 @@ from umd_engine.evaluation.shared_scans import SharedScans
 from umd_engine.evaluation.store import Key, Row, Store
 from umd_engine.models.model import Model, Segmentation
 from umd_engine.models.ready import open_unit
+from umd_engine.models.unloaded import UnloadedModel
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,9 @@ class Evaluation:
         self.sessions = _open_all(models, settings)
         plans = {model.name: freeze_plan(model, run, settings) for model in models}
         with Store(run / "store.sqlite") as store:
-            for plan in plans.values():
-                store.add_plan(plan.hash, plan.json)
+            for model in models:
+                store.forget(_unloaded_plan(model.name, settings).hash)  # it is tried again now
+                store.add_plan(plans[model.name].hash, plans[model.name].json)
             cases = all_cases(rows, models, plans, settings)
             self.cases = missing_cases(cases, store, run, settings)
         self.total = len(self.cases)
@@ -161,6 +163,12 @@ def freeze_plan(model: Model, run: Path, settings: Settings) -> Plan:
     return plan
 
 
+def _unloaded_plan(name: str, settings: Settings) -> Plan:
+    """The plan of a model whose weights could not be read."""
+    unknown = UnloadedModel(name, UmdEngineError("not loaded"), ())
+    return Plan.of(unknown, settings.precision, settings.backend, settings.seed)
+
+
 def all_cases(
     rows: Sequence[ScanRow], models: Sequence[Model], plans: Mapping[str, Plan], settings: Settings
 ) -> list[Case]:
@@ -209,10 +217,13 @@ def _outcomes(
     started: dict[Case, float],
 ) -> Iterator[Outcome]:
     """`started` notes when each case began."""
-    scans = SharedScans([case.row for case in cases], partial(read_scan, with_label=with_label))
+    readable = [case.row for case in cases if not isinstance(case.model, UnloadedModel)]
+    scans = SharedScans(readable, partial(read_scan, with_label=with_label))
 
     def start(case: Case) -> Program[Answer]:
         started[case] = time.perf_counter()
+        if isinstance(case.model, UnloadedModel):
+            raise case.model.error
         scan = scans.take(case.row)
         prepared = case.model.prepare(scan.images, settings.device)
         return _answer(scan, case.model.segment(prepared))

@@ -195,6 +195,12 @@ class Store:
                     mend="start a new run folder",
                 )
 
+    def forget(self, plan_hash: str) -> None:
+        """Remove a plan and its rows."""
+        with self._transaction():
+            self._db.execute("DELETE FROM results WHERE plan = ?", (plan_hash,))
+            self._db.execute("DELETE FROM plans WHERE hash = ?", (plan_hash,))
+
     def plans(self) -> dict[str, str]:
         """Plan hash -> the plan's JSON."""
         with self._typed():

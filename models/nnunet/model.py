@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,11 +75,13 @@ class NnUNet:
         return Unit(f"{self.name}.{path.parent.name}", network.eval(), (image,), ("logits",))
 
     def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> int:
-        voxels = float(torch.tensor(shape).prod())
-        scale = float(torch.tensor(spacing).prod()) / float(torch.tensor(self.plans.spacing).prod())
-        here, there = voxels * len(self.plans.channels) * 4, voxels * scale * 4
-        # image, its float64 channel while resampling; then sums, weights, prepared data and two heads on the grid
-        return int(max(here + 4 * voxels * 4, 0) + there * (self.plans.labels.heads + len(self.plans.channels) + 1))
+        channels, heads, voxel = len(self.plans.channels), self.plans.labels.heads, 4
+        here = math.prod(shape)
+        there = here * math.prod(spacing) / math.prod(self.plans.spacing)
+        folds = 2 if len(self.units) > 1 else 1
+        preparing = 2 * voxel * channels * here + 24 * max(here, there)  # image, its crop, float64 of one channel
+        running = voxel * there * (heads * folds + 1) + 3 * voxel * here  # sums, weights; then two heads on the grid
+        return int(voxel * channels * there + max(preparing, running))
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         """Images as channels on one grid, in the order of the model's `channel_names`."""

@@ -1,6 +1,7 @@
 """The main job on a small cohort: rows, masks, resuming, failures."""
 
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -257,6 +258,40 @@ def test_a_model_that_cannot_load_is_refused_before_any_work(cohort, tmp_path):
         assert "CUDA" in evaluate(cohort, tmp_path / "run", "--device", "cuda", code=1).stderr
     assert "backend" in evaluate(cohort, tmp_path / "run", "--backend", "tensorflow", code=1).stderr
     assert not (tmp_path / "run" / "store.sqlite").exists()
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A model folder whose weights are of another network."""
+    folder = Path(shutil.copytree(MODEL, tmp_path / "broken"))
+    path = folder / "plans.json"
+    path.write_text(path.read_text().replace("[8, 16, 32, 32]", "[8, 16, 32, 64]"))
+    return folder
+
+
+def test_a_broken_model_is_a_status_and_the_other_model_goes_on(cohort, tmp_path, broken):
+    run, limit = tmp_path / "run", ("--limit", 2, "--set", "nnunet.folds=0")
+    both = ("--model", f"nnunet={MODEL}", "--model", f"nnunet@broken={broken}")
+    result = umd("evaluate", cohort, "--out", run, *both, *limit, code=1)
+    rows = rows_of(run)
+    assert {(r.model, r.status) for r in rows} == {
+        ("nnunet", "ok"), ("nnunet", "no-reference"), ("nnunet@broken", "bad-checkpoint")
+    }  # fmt: skip
+    assert len(rows) == 2 * 8
+    (message,) = {r.message for r in rows if r.model == "nnunet@broken"}
+    assert str(broken) in message and "do not match" in message and "plans" in message
+    assert result.stderr.count("do not match") == 1 and "2 cases failed" in result.stderr
+    # mended, its rows take the place of the failures
+    shutil.copy(MODEL / "plans.json", broken / "plans.json")
+    umd("evaluate", cohort, "--out", run, *both, *limit, "--set", "nnunet@broken.folds=0")
+    rows = rows_of(run)
+    assert len(rows) == 2 * 8 and {r.status for r in rows} == {"ok", "no-reference"}
+
+
+def test_a_lone_broken_model_has_rows_of_the_label_sets_organs(cohort, tmp_path, broken):
+    umd("evaluate", cohort, "--out", tmp_path / "run", "--model", f"nnunet={broken}", code=1)
+    rows = rows_of(tmp_path / "run")
+    assert len(rows) == 4 * len(ORGANS) and {r.status for r in rows} == {"bad-checkpoint"}
 
 
 @pytest.mark.faults

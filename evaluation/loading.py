@@ -1,0 +1,61 @@
+"""From requests on the command line to models, with those that cannot be loaded in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from umd_engine.data.labelset import load_label_set
+from umd_engine.data.manifest import ScanRow
+from umd_engine.errors import DataError, ModelError, OptionError, UmdEngineError
+from umd_engine.models.catalog import Request
+from umd_engine.models.model import Model
+from umd_engine.models.unloaded import UnloadedModel
+
+
+def parse_requests(models: Sequence[str], settings: Sequence[str]) -> dict[Request, dict[str, str]]:
+    """`NAME[@ALIAS]=PATH` and `NAME.OPTION=VALUE` texts: each request with its options.
+
+    Raises:
+        OptionError: two models of one name, or a setting of none. And what `Request.parse` raises.
+    """
+    requests = {request.title: request for request in map(Request.parse, models)}
+    if len(requests) < len(models):
+        raise OptionError("two models have the same name", where="--model", mend="write NAME@ALIAS=PATH")
+    given: dict[str, dict[str, str]] = {title: {} for title in requests}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        title, dot, option = name.rpartition(".")
+        if not (equals and dot and title in given):
+            names = ", ".join(requests)
+            raise OptionError(f"'{text}' sets nothing", where="--set", mend=f"NAME.OPTION=VALUE with NAME of {names}")
+        given[title][option] = value
+    return {requests[title]: options for title, options in given.items()}
+
+
+def load_models(
+    requests: Mapping[Request, Mapping[str, str]], rows: Sequence[ScanRow], organs: Sequence[str]
+) -> list[Model]:
+    """Load every model; one whose files are missing, damaged or unsupported becomes an `UnloadedModel`.
+
+    Its rows are about the organs asked for, or those of the other models, or those of the manifest's label sets.
+    """
+    loaded: dict[Request, Model] = {}
+    errors: dict[Request, UmdEngineError] = {}
+    for request, options in requests.items():
+        try:
+            loaded[request] = request.load(options)
+        except (ModelError, DataError) as error:
+            errors[request] = error
+    known = list(organs) or list(dict.fromkeys(o for model in loaded.values() for o in model.organs))
+    known = known or _labelled(rows)
+    return [loaded[r] if r in loaded else UnloadedModel(r.title, errors[r], known) for r in requests]
+
+
+def _labelled(rows: Sequence[ScanRow]) -> list[str]:
+    names: dict[str, None] = {}
+    for label_set in dict.fromkeys(row.label_set or "umd13" for row in rows):
+        try:
+            names.update(dict.fromkeys(load_label_set(label_set).ids))
+        except UmdEngineError:
+            continue  # the scans with this label set will say so themselves
+    return list(names) or list(load_label_set("umd13").ids)
