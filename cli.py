@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +93,21 @@ def _settings(options: dict[str, Any], **more: Any) -> Any:
         device=resolve_device(options["device"]),
         precision=options["precision"],
         batch_size=options["batch"],
-        memory=int(options["memory"] * 1e9),
+        memory=_bytes(options["memory"]),
         organs=tuple(o.strip() for o in options["organs"].split(",") if o.strip()),
         seed=options["seed"],
         **more,
     )
 
 
-def _watch(ended: Iterable[Any], total: int, quiet: bool) -> list[Any]:
-    """Follow cases with a progress bar on standard error; returns the failures."""
+def _bytes(gigabytes: float) -> int:
+    if not 0 < gigabytes < 1e6:
+        raise OptionError(f"{gigabytes} GB is no amount of memory", where="--memory", mend="give GB above 0")
+    return int(gigabytes * 1e9)
+
+
+def _watch(work: Any, quiet: bool) -> list[Any]:
+    """Follow cases with a progress bar on standard error; returns the failures. Ctrl-C says how to go on."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -116,13 +122,23 @@ def _watch(ended: Iterable[Any], total: int, quiet: bool) -> list[Any]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("ETA"), TimeRemainingColumn(),
     )  # fmt: skip
-    failures = []
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
-        task = progress.add_task("cases", total=total)
-        for case in ended:
-            progress.advance(task)
-            if case.error is not None:
-                failures.append(case)
+    done = len(work.wanted) - len(work.cases)
+    if done:
+        click.echo(f"{done} of {len(work.wanted)} cases are already done", err=True)
+    failures, ended = [], 0
+    try:
+        with Progress(*columns, console=Console(stderr=True), disable=quiet or not work.cases) as progress:
+            task = progress.add_task("cases", total=len(work.cases))
+            for case in work.run():
+                progress.advance(task)
+                ended += 1
+                if case.error is not None:
+                    failures.append(case)
+    except KeyboardInterrupt:
+        click.echo(
+            f"interrupted: {done + ended} of {len(work.wanted)} cases are done; the same command goes on", err=True
+        )
+        sys.exit(130)
     return failures
 
 
@@ -149,7 +165,8 @@ def _finish(failures: list[Any]) -> None:
         more = f" and {len(scans) - 3} more" if len(scans) > 3 else ""
         click.echo(f"failed: {', '.join(scans[:3])}{more} {model} [{status}] {message}", err=True)
     if failures:
-        click.echo(f"{len(failures)} cases failed; the same command tries them again", err=True)
+        cases = "case" if len(failures) == 1 else "cases"
+        click.echo(f"{len(failures)} {cases} failed; the same command tries them again", err=True)
         sys.exit(1)
 
 
@@ -177,7 +194,7 @@ def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convent
     rows = _selection(manifest, options["modality"], options["limit"])
     settings = _settings(options, save_masks=save_masks)
     work = runner.Evaluation(rows, load_models(requests, rows, settings.organs), run, settings)
-    failures = _watch(work.run(), work.total, quiet=as_json)
+    failures = _watch(work, quiet=as_json)
     _print_report(run, chosen, "json" if as_json else "text")
     _finish(failures)
 
@@ -199,7 +216,7 @@ def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
     rows = _selection(manifest, options["modality"], options["limit"])
     settings = _settings(options)
     work = runner.Prediction(rows, load_models(requests, rows, settings.organs), run, settings)
-    failures = _watch(work.run(), work.total, quiet=as_json)
+    failures = _watch(work, quiet=as_json)
     if as_json:
         click.echo(json.dumps({"masks": work.masks(), "failures": _list_failures(failures)}, indent=1))
     else:
@@ -221,11 +238,13 @@ def _print_report(run: Path, convention: Any, form: str) -> None:
     "form",
     default="text",
     show_default=True,
-    type=click.Choice(["text", "markdown", "csv", "json"]),
+    type=click.Choice(["text", "markdown", "csv", "json", "rows"]),
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 def report(run: Path, convention: str, form: str, as_json: bool) -> None:
     """Tables of a run in the paper's layout: organ rows, model columns, mean(SD), a line a modality.
+
+    `--format rows` is a CSV with one line a scan, model and organ, for statistics elsewhere.
 
     \b
     Examples:
@@ -320,7 +339,7 @@ def check(manifest: Path, quick: bool, as_json: bool) -> None:
     else:
         for fault in faults:
             click.echo(str(fault))
-        click.echo(f"{len(faults)} faults" if faults else "no faults")
+        click.echo(f"{len(faults)} fault{'s' * (len(faults) > 1)}" if faults else "no faults")
     if faults:
         sys.exit(1)
 
@@ -378,8 +397,7 @@ def parity(folder: Path, only: str | None, backend: str, device: str, as_json: b
     rows = []
     for row in check_recordings(found, backend, resolve_device(device)):
         rows.append(row)
-        if not as_json:
-            click.echo(as_line(row))
+        click.echo(as_line(row), err=as_json)
     if as_json:
         click.echo(json.dumps([as_dict(row) for row in rows], indent=1))
     if not all(row.passed for row in rows):

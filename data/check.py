@@ -39,7 +39,7 @@ def check_row(row: ScanRow, deep: bool = True, line: int = 0) -> list[Fault]:
     found = [(path, header) for path, header in zip(row.images, headers, strict=True) if header is not None]
     for path, header in found[1:]:
         with findings.noting():
-            check_same_grid(found[0][1].grid, header.grid, where=path)
+            check_same_grid(found[0][1].grid, header.grid, where=path, reference="the first image")
     if row.label is not None:
         _check_label(findings, row, found[0][1] if found else None, deep)
     return findings.faults

@@ -13,7 +13,6 @@ from umd_engine.errors import GeometryError
 # Corners may lie this share of the smallest spacing apart: rounded headers pass (float32 quaternions, affines
 # written with three decimals), a grid moved by half a voxel does not.
 CORNER_TOLERANCE = 0.05
-MEND = "resample the label to the image's grid"
 
 
 def corners(grid: Grid) -> np.ndarray:
@@ -29,23 +28,28 @@ def corner_distance(one: Grid, other: Grid) -> float:
 
 
 def check_same_grid(
-    image: Grid, label: Grid, where: str | Path | None = None, tolerance_mm: float | None = None
+    image: Grid,
+    label: Grid,
+    where: str | Path | None = None,
+    tolerance_mm: float | None = None,
+    reference: str = "the image",
 ) -> None:
-    """Raise GeometryError unless `label` lies on the grid of `image`.
+    """Raise GeometryError unless `label`, or a further channel, lies on the grid of `image`.
 
     Both are compared in canonical order, so that files that store the same lattice in other axis orders agree.
     Shape must be equal; each of the eight outer corners may be `tolerance_mm` apart (default: 5 % of the
     image's smallest spacing), which bounds origin, spacing and direction at once. Files in other units than mm
-    are refused when they are read.
+    are refused when they are read. `reference` is what the error calls the image.
     """
+    mend = f"resample it onto {reference}'s grid"
     if image.shape != label.shape:
-        fault = f"{_shape(label)} voxels, but the image has {_shape(image)}"
-        raise GeometryError(fault, where=where, mend=MEND)
+        fault = f"{_shape(label)} voxels, but {reference} has {_shape(image)}"
+        raise GeometryError(fault, where=where, mend=mend)
     allowed = CORNER_TOLERANCE * min(image.spacing) if tolerance_mm is None else tolerance_mm
     distance = corner_distance(image, label)
     if distance > allowed:
-        fault = f"its grid lies {distance:.3g} mm off the image's ({allowed:.2g} mm allowed): "
-        raise GeometryError(fault + _difference(image, label), where=where, mend=MEND)
+        fault = f"its grid lies {distance:.3g} mm off that of {reference} ({allowed:.2g} mm allowed): "
+        raise GeometryError(fault + _difference(image, label), where=where, mend=mend)
 
 
 def _shape(grid: Grid) -> str:

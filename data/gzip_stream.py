@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from isal import igzip_lib
@@ -24,14 +25,17 @@ class ByteStream(AbstractContextManager["ByteStream"]):
     Raises:
         MissingFileError: no such file, or a folder.
         CorruptFileError: truncated or damaged gzip (every member's CRC is checked by `finish`).
+        DataError: a file that cannot be opened, a disk or network that fails while it is read.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self._file = _open(path)
-        head = self._file.read(len(GZIP_MAGIC))
-        self._file.seek(0)
-        self.zipped = head == GZIP_MAGIC
+        try:
+            self.zipped = self._begins_with(GZIP_MAGIC)
+        except BaseException:
+            self._file.close()
+            raise
         self._member: igzip_lib.IgzipDecompressor | None = None
         self._pending = b""  # compressed bytes of the next member
         self._decoded = memoryview(b"")  # decompressed bytes that nobody has asked for yet
@@ -41,7 +45,8 @@ class ByteStream(AbstractContextManager["ByteStream"]):
 
     def most_bytes(self) -> int:
         """An upper bound of the content's size that costs no decompression."""
-        size = self.path.stat().st_size
+        with self._typed():
+            size = self.path.stat().st_size
         return size * MAX_EXPANSION if self.zipped else size
 
     def read_into(self, target: memoryview) -> int:
@@ -57,7 +62,8 @@ class ByteStream(AbstractContextManager["ByteStream"]):
     def _some(self, target: memoryview) -> int:
         """Fill the start of `target`; 0 at the end."""
         if not self.zipped:
-            return self._file.readinto(target)  # 2 GiB at most in one call
+            with self._typed():
+                return self._file.readinto(target)  # 2 GiB at most in one call
         if not self._decoded and not self._decode():
             return 0
         count = min(len(target), len(self._decoded))
@@ -87,7 +93,7 @@ class ByteStream(AbstractContextManager["ByteStream"]):
 
     def _next_member(self) -> bool:
         while not self._pending.strip(b"\0"):  # zero padding between and after members is legal
-            self._pending = self._file.read(BLOCK)
+            self._pending = self._block()
             if not self._pending:
                 return False
         if self._pending[:1] != GZIP_MAGIC[:1]:
@@ -99,7 +105,7 @@ class ByteStream(AbstractContextManager["ByteStream"]):
         assert self._member is not None
         more = b""
         if self._member.needs_input:
-            more, self._pending = self._pending or self._file.read(BLOCK), b""
+            more, self._pending = self._pending or self._block(), b""
             if not more:
                 raise self._corrupt("the gzip stream is truncated")
         try:
@@ -109,6 +115,24 @@ class ByteStream(AbstractContextManager["ByteStream"]):
         if self._member.eof:
             self._pending, self._member = self._member.unused_data, None
         return block
+
+    def _begins_with(self, magic: bytes) -> bool:
+        with self._typed():
+            head = self._file.read(len(magic))
+            self._file.seek(0)
+        return head == magic
+
+    def _block(self) -> bytes:
+        with self._typed():
+            return self._file.read(BLOCK)
+
+    @contextmanager
+    def _typed(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            mend = "check the disk or the network, then try again"
+            raise DataError(f"cannot be read: {error.strerror}", where=self.path, mend=mend) from error
 
     def _corrupt(self, fault: str) -> CorruptFileError:
         return CorruptFileError(fault, where=self.path, mend="copy the file again from its source")
@@ -122,4 +146,4 @@ def _open(path: Path) -> io.FileIO:
     except IsADirectoryError as error:
         raise MissingFileError("a folder, not a file", where=path, mend="name the file in it") from error
     except OSError as error:
-        raise DataError(f"cannot be opened: {error.strerror}", where=path) from error
+        raise DataError(f"cannot be opened: {error.strerror}", where=path, mend="check its permissions") from error

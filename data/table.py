@@ -31,7 +31,9 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
         raise ManifestError(
             f"cannot read: {error.strerror or error}", where=path, mend="check its permissions"
         ) from None
-    except (ValueError, csv.Error) as error:  # UnicodeDecodeError and pyarrow's errors are ValueErrors
+    except UnicodeError:
+        raise ManifestError("not UTF-8 text", where=path, mend="save it as UTF-8") from None
+    except (ValueError, csv.Error) as error:  # pyarrow's errors are ValueErrors
         raise ManifestError(f"cannot be read as a table: {error}", where=path, mend="export it again") from None
 
 
@@ -56,6 +58,8 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _read_csv(content: bytes) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    if b"\0" in content:
+        raise UnicodeError  # UTF-16 without its mark
     # utf-8-sig: spreadsheets put a byte order mark first
     reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
     columns = [column.strip() for column in reader.fieldnames or ()]

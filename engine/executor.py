@@ -119,7 +119,7 @@ class Executor:
             live = _Live(job, future.result())
         except Exception as error:
             self.scheduler.finish(number)
-            yield Outcome(job.key, error=_typed(error))
+            yield Outcome(job.key, error=typed(error))
             return
         self._live[number] = live
         yield from self._advance(number)
@@ -127,16 +127,18 @@ class Executor:
     def _advance(self, number: int) -> Iterator[Outcome]:
         """Resume a program until it asks for work, ends or fails."""
         live = self._live[number]
+        live.work = None  # its sink holds the accumulator
         try:
-            live.work = next(live.program)
-            while live.work.count == 0:
-                live.work = next(live.program)
+            work = next(live.program)
+            while work.count == 0:
+                work = next(live.program)
         except StopIteration as end:
             yield self._end(number, Outcome(live.job.key, result=end.value))
         except Exception as error:
-            yield self._end(number, Outcome(live.job.key, error=_typed(error)))
+            yield self._end(number, Outcome(live.job.key, error=typed(error)))
         else:
-            self.scheduler.offer(number, self._unit_number(live.work.unit), live.work.count)
+            live.work = work
+            self.scheduler.offer(number, self._unit_number(work.unit), work.count)
 
     def _end(self, number: int, outcome: Outcome) -> Outcome:
         del self._live[number]
@@ -167,32 +169,34 @@ class Executor:
                 failed[program] = error
         for program, cause in failed.items():
             self._live[program].program.close()
-            yield self._end(program, Outcome(self._live[program].job.key, error=_typed(cause)))
+            yield self._end(program, Outcome(self._live[program].job.key, error=typed(cause)))
         for program in self.scheduler.delivered(batch):
             yield from self._advance(program)
 
     def _forward(self, unit: int, items: list[Tensors]) -> list[Tensors | UmdEngineError]:
-        """Outputs an item; out of memory halves the batch, and at one item fails that item alone."""
+        """Outputs an item. What fails as a batch is halved until the items that fail alone are known."""
         if not items:
             return []
+        outputs = self._attempt(unit, items)
+        if not isinstance(outputs, UmdEngineError):
+            return [*outputs]
+        if isinstance(outputs, OutOfMemoryError) and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(items) == 1:
+            return [outputs]
+        half = len(items) // 2
+        if isinstance(outputs, OutOfMemoryError):
+            self.scheduler.limit(unit, half)
+        return self._forward(unit, items[:half]) + self._forward(unit, items[half:])
+
+    def _attempt(self, unit: int, items: list[Tensors]) -> list[Tensors] | UmdEngineError:
         try:
             self.calls += 1
             inputs = tuple(torch.stack(column) for column in zip(*items, strict=True))
             outputs = self._session(unit).run(inputs)
             return [tuple(out[i] for out in outputs) for i in range(len(items))]
-        except torch.OutOfMemoryError:
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-        if len(items) == 1:
-            return [
-                OutOfMemoryError(
-                    f"{self._units[unit].name} does not fit even at batch 1",
-                    mend="free memory on the device, or use a device with more",
-                )
-            ]
-        half = len(items) // 2
-        self.scheduler.limit(unit, half)
-        return self._forward(unit, items[:half]) + self._forward(unit, items[half:])
+        except Exception as error:
+            return typed(error)
 
     def _unit_number(self, unit: Unit) -> int:
         for number, known in enumerate(self._units):
@@ -207,14 +211,29 @@ class Executor:
         return self._sessions[unit]
 
 
-def _typed(error: Exception) -> UmdEngineError:
-    """A case never stops the others: an error we did not foresee becomes a status too, and is logged whole."""
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory", "alloc_failed")
+
+
+def typed(error: Exception) -> UmdEngineError:
+    """A case never stops the others: an error we did not foresee becomes a status too, and is logged whole.
+
+    The traceback is dropped: its frames hold the case's voxels.
+    """
+    known = _as_ours(error)
+    known.__cause__ = known.__context__ = None
+    return known.with_traceback(None)
+
+
+def _as_ours(error: Exception) -> UmdEngineError:
     if isinstance(error, UmdEngineError):
         return error
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return OutOfMemoryError("the case does not fit in memory", mend="lower the memory budget or the batch")
+    text = str(error).lower()
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in text for words in _OUT_OF_MEMORY):
+        return OutOfMemoryError(
+            "it does not fit in memory, even alone", mend="free memory on the device, or use a device with more"
+        )
     if isinstance(error, OSError):
-        return DataError(f"reading failed: {error.strerror}", where=error.filename, mend="check the disk or network")
+        return DataError(f"{error.strerror or error}", where=error.filename, mend="check the disk and the permissions")
     log.error("unforeseen error in a case", exc_info=error)
     return UmdEngineError(f"{type(error).__name__}: {error}", mend="this is a bug of umd-engine; please report it")
 

@@ -127,4 +127,4 @@ class Scheduler:
 
     def limit(self, unit: int, batch_size: int) -> None:
         """No batch of this unit is larger from now on: what an out-of-memory taught."""
-        self._limits[unit] = max(1, batch_size)
+        self._limits[unit] = max(1, min(batch_size, self._limits.get(unit, batch_size)))

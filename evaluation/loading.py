@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from umd_engine.data.labelset import load_label_set
 from umd_engine.data.manifest import ScanRow
-from umd_engine.errors import DataError, ModelError, OptionError, UmdEngineError
+from umd_engine.errors import ModelError, OptionError, UmdEngineError
 from umd_engine.models.catalog import Request
 from umd_engine.models.model import Model
 from umd_engine.models.unloaded import UnloadedModel
@@ -35,16 +35,17 @@ def parse_requests(models: Sequence[str], settings: Sequence[str]) -> dict[Reque
 def load_models(
     requests: Mapping[Request, Mapping[str, str]], rows: Sequence[ScanRow], organs: Sequence[str]
 ) -> list[Model]:
-    """Load every model; one whose files are missing, damaged or unsupported becomes an `UnloadedModel`.
+    """Load every model; one whose files are damaged or unsupported becomes an `UnloadedModel`.
 
-    Its rows are about the organs asked for, or those of the other models, or those of the manifest's label sets.
+    A path that leads nowhere is a slip on the command line and raises. An unloaded model's rows are about the
+    organs asked for, or those of the other models, or those of the manifest's label sets.
     """
     loaded: dict[Request, Model] = {}
     errors: dict[Request, UmdEngineError] = {}
     for request, options in requests.items():
         try:
             loaded[request] = request.load(options)
-        except (ModelError, DataError) as error:
+        except ModelError as error:
             errors[request] = error
     known = list(organs) or list(dict.fromkeys(o for model in loaded.values() for o in model.organs))
     known = known or _labelled(rows)

@@ -126,11 +126,11 @@ def _score_case(pair: Pair, prediction_set: LabelSet, label_set: LabelSet, organ
 
 def _check_grids(prediction: Volume, label: Volume) -> None:
     try:
-        check_same_grid(label.grid, prediction.grid, prediction.path)
+        check_same_grid(label.grid, prediction.grid, prediction.path, reference="the label")
     except GeometryError as error:
         fault = f"prediction and label lie on different grids; {error.fault}"
         raise GeometryError(
-            fault, where=prediction.path, mend=f"resample it to the grid of its label {label.path}"
+            fault, where=prediction.path, mend=f"resample it onto the grid of {label.path}"
         ) from error
 
 

@@ -100,14 +100,30 @@ def migrate(db: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGR
             db.execute("ROLLBACK")
 
 
-def _apply(db: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
-    have = version(db)  # read again under the lock: another process may have migrated meanwhile
+def check_version(db: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Raise StoreError unless the store has version `len(migrations)`; writes nothing."""
+    have = version(db)
+    _refuse_newer(have, path, migrations)
+    if have < len(migrations):
+        raise StoreError(
+            f"the store has schema version {have}, this program reads {len(migrations)}",
+            where=path,
+            mend="open it once where it can be written: run its evaluate command again there",
+        )
+
+
+def _refuse_newer(have: int, path: Path, migrations: Sequence[str]) -> None:
     if have > len(migrations):
         raise StoreError(
             f"the store has schema version {have}, this program knows up to {len(migrations)}",
             where=path,
             mend="use the newer umd-engine that wrote it",
         )
+
+
+def _apply(db: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
+    have = version(db)  # read again under the lock: another process may have migrated meanwhile
+    _refuse_newer(have, path, migrations)
     for sql in migrations[have:]:
         for statement in statements(sql):
             db.execute(statement)

@@ -48,7 +48,7 @@ def report_run(run: Path, convention: Convention, form: str, metric: str = "dice
     Raises:
         MissingFileError: the run has no store. StoreError, UnknownNameError.
     """
-    with Store(run / "store.sqlite", create=False) as store:
+    with Store(run / "store.sqlite", read_only=True) as store:
         return render(build_tables(store.rows(), convention, metric), form)
 
 

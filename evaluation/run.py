@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -47,7 +48,7 @@ class Settings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "fp32"
     batch_size: int = 1
-    memory: int = 8 << 30
+    memory: int = 8_000_000_000
     max_live: int = 2
     readers: int = 1
     seed: int = 0
@@ -65,14 +66,6 @@ class Case:
     organs: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a program returns to the runner."""
-
-    scan: Scan
-    segmentation: Segmentation
-
-
 @dataclass(frozen=True)
 class Ended:
     """A case that ended, for progress and for the list of failures."""
@@ -85,7 +78,8 @@ class Evaluation:
     """Scores every missing case into RUN/store.sqlite.
 
     Attributes:
-        total: how many cases are missing.
+        wanted: every case asked for.
+        cases: those that are missing.
 
     Raises:
         BackendError: the backend cannot run a model here. OptionError: an organ that no model segments.
@@ -100,29 +94,28 @@ class Evaluation:
             for model in models:
                 store.forget(_unloaded_plan(model.name, settings).hash)  # it is tried again now
                 store.add_plan(plans[model.name].hash, plans[model.name].json)
-            cases = all_cases(rows, models, plans, settings)
-            self.cases = missing_cases(cases, store, run, settings)
-        self.total = len(self.cases)
+            self.wanted = all_cases(rows, models, plans, settings)
+            self.cases = missing_cases(self.wanted, store, run, settings)
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its rows are stored."""
-        started: dict[Case, float] = {}
         with Store(self.out / "store.sqlite") as store:
-            for outcome in _outcomes(self.cases, self.sessions, self.settings, with_label=True, started=started):
-                case: Case = outcome.key
-                error = outcome.error
-                if error is None and self.settings.save_masks:
-                    error = _save_mask(case, outcome.result, self.out)
-                seconds = time.perf_counter() - started[case]
-                store.add(_failed_rows(case, error) if error else _scored_rows(case, outcome.result, seconds))
-                yield Ended(case, error)
+            for outcome in _outcomes(self.cases, self.sessions, self.settings, self._finish, with_label=True):
+                store.add(outcome.result or _failed_rows(outcome.key, outcome.error))
+                yield Ended(outcome.key, outcome.error)
+
+    def _finish(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> list[Row]:
+        if self.settings.save_masks:
+            save_mask(case, scan, segmentation, self.out)
+        return scored_rows(case, scan, segmentation, seconds)
 
 
 class Prediction:
     """Writes every missing label map under RUN/masks; labels are not read.
 
     Attributes:
-        total: how many are missing.
+        wanted: every case asked for.
+        cases: those whose label map is missing.
     """
 
     def __init__(self, rows: Sequence[ScanRow], models: Sequence[Model], run: Path, settings: Settings):
@@ -131,12 +124,14 @@ class Prediction:
         plans = {model.name: freeze_plan(model, run, settings) for model in models}
         self.wanted = all_cases(rows, models, plans, settings)
         self.cases = [case for case in self.wanted if not mask_path(case, run).exists()]
-        self.total = len(self.cases)
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its mask is written."""
-        for outcome in _outcomes(self.cases, self.sessions, self.settings, with_label=False, started={}):
-            yield Ended(outcome.key, outcome.error or _save_mask(outcome.key, outcome.result, self.out))
+        for outcome in _outcomes(self.cases, self.sessions, self.settings, self._finish, with_label=False):
+            yield Ended(outcome.key, outcome.error)
+
+    def _finish(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> None:
+        save_mask(case, scan, segmentation, self.out)
 
     def masks(self) -> list[str]:
         """The label maps asked for that exist."""
@@ -209,35 +204,31 @@ def _open_all(models: Sequence[Model], settings: Settings) -> dict[Unit, Session
     }
 
 
+Finish = Callable[[Case, Scan, Segmentation, float], Any]
+
+
 def _outcomes(
-    cases: Sequence[Case],
-    sessions: Mapping[Unit, Session],
-    settings: Settings,
-    with_label: bool,
-    started: dict[Case, float],
+    cases: Sequence[Case], sessions: Mapping[Unit, Session], settings: Settings, finish: Finish, with_label: bool
 ) -> Iterator[Outcome]:
-    """`started` notes when each case began."""
+    """Run cases; what `finish` makes of a segmentation is the outcome's result, its error the case's error."""
     readable = [case.row for case in cases if not isinstance(case.model, UnloadedModel)]
     scans = SharedScans(readable, partial(read_scan, with_label=with_label))
 
-    def start(case: Case) -> Program[Answer]:
-        started[case] = time.perf_counter()
+    def start(case: Case) -> Program[Any]:
+        began = time.perf_counter()
         if isinstance(case.model, UnloadedModel):
             raise case.model.error
         scan = scans.take(case.row)
         prepared = case.model.prepare(scan.images, settings.device)
-        return _answer(scan, case.model.segment(prepared))
+        return whole(case, scan, case.model.segment(prepared), began)
 
-    def jobs() -> Iterator[Job]:
-        for case in cases:
-            yield Job(case, _nbytes(case), partial(start, case))
+    def whole(case: Case, scan: Scan, program: Program[Segmentation], began: float) -> Program[Any]:
+        segmentation = yield from program
+        return finish(case, scan, segmentation, time.perf_counter() - began)
 
+    jobs = (Job(case, _nbytes(case), partial(start, case)) for case in cases)
     executor = Executor(sessions.__getitem__, settings.batch_size, settings.memory, settings.max_live, settings.readers)
-    return executor.run(jobs())
-
-
-def _answer(scan: Scan, program: Program[Segmentation]) -> Program[Answer]:
-    return Answer(scan, (yield from program))
+    return executor.run(jobs)
 
 
 def _nbytes(case: Case) -> int:
@@ -248,14 +239,11 @@ def _nbytes(case: Case) -> int:
         return 0
 
 
-def _save_mask(case: Case, answer: Answer, run: Path) -> UmdEngineError | None:
+def save_mask(case: Case, scan: Scan, segmentation: Segmentation, run: Path) -> None:
+    """The label map on the scan's own grid, under `mask_path`."""
     path = mask_path(case, run)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_labels(path, answer.segmentation.labels.cpu().numpy(), like=answer.scan.images[0])
-    except UmdEngineError as error:
-        return error
-    return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_labels(path, segmentation.labels.cpu().numpy(), like=scan.images[0])
 
 
 def _key(case: Case, organ: str) -> Key:
@@ -263,15 +251,16 @@ def _key(case: Case, organ: str) -> Key:
     return Key(case.plan, row.cohort, row.subject, row.scan_id, row.modality, case.model.name, organ)
 
 
-def _failed_rows(case: Case, error: UmdEngineError) -> list[Row]:
+def _failed_rows(case: Case, error: UmdEngineError | None) -> list[Row]:
+    assert error is not None
     return [Row(**asdict(_key(case, organ)), status=error.status, message=str(error)) for organ in case.organs]
 
 
-def _scored_rows(case: Case, answer: Answer, seconds: float) -> list[Row]:
-    scan = answer.scan
-    joint = joint_counts(None if scan.label is None else scan.label.voxels, answer.segmentation.labels)
+def scored_rows(case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> list[Row]:
+    """A row an organ, with its voxel counts against the scan's label."""
+    joint = joint_counts(None if scan.label is None else scan.label.voxels, segmentation.labels)
     reference = None if scan.label_set is None else scan.label_set.ids
-    counts = joint.counts(case.organs, answer.segmentation.organs, reference)
+    counts = joint.counts(case.organs, segmentation.organs, reference)
     volume = voxel_ml(scan.images[0].grid)
     return [
         Row(**asdict(_key(case, organ)), **asdict(count), voxel_ml=volume, seconds=seconds)

@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from umd_engine.errors import MissingFileError, StoreError
-from umd_engine.evaluation.migrations import MIGRATIONS, check_owner, migrate
+from umd_engine.evaluation.migrations import MIGRATIONS, check_owner, check_version, migrate
+from umd_engine.evaluation.read_only import connect_read_only
 from umd_engine.evaluation.rows import FINISHED, NO_REFERENCE, OK, Key, Row
 
 __all__ = ["FINISHED", "NO_REFERENCE", "OK", "Key", "Row", "Store"]
@@ -31,7 +32,7 @@ MENDS = {
     "SQLITE_CORRUPT": "the file is damaged: restore a copy, or start a new run folder",
     "SQLITE_NOTADB": "the file is not a store: name another run folder",
     "SQLITE_READONLY": "make the file and its folder writable",
-    "SQLITE_CANTOPEN": "check that the folder exists and is writable",
+    "SQLITE_CANTOPEN": "check that the folder exists and that you may open the file",
     "SQLITE_IOERR": "check the disk, then run the same command again",
     "SQLITE_CONSTRAINT": "counts, status and key of the row do not fit together: nothing of this call was stored",
 }
@@ -78,13 +79,15 @@ class Store:
 
     Args:
         path: the file, by custom `RUN/store.sqlite`.
-        create: False to refuse a file that does not exist (reports).
+        create: False to refuse a file that does not exist.
+        read_only: change nothing (reports): the file must exist, have this program's schema version, and may lie
+            where nothing can be written. `add`, `add_plan` and `forget` raise.
         timeout_s: how long to wait for another writer.
 
     Raises:
-        MissingFileError: the file does not exist and `create` is False.
-        StoreError: another program's file, a newer schema, a damaged file, a file that cannot be opened. So do
-            all methods when the disk is full, the store is locked or damaged.
+        MissingFileError: the file does not exist and may not be made.
+        StoreError: another program's file, a newer schema (if `read_only`, an older one too), a damaged file, a
+            file that cannot be opened. So do all methods when the disk is full, the store is locked or damaged.
     """
 
     def __init__(
@@ -92,22 +95,36 @@ class Store:
         path: str | Path,
         *,
         create: bool = True,
+        read_only: bool = False,
         timeout_s: float = 30.0,
         migrations: Sequence[str] = MIGRATIONS,
     ):
         self.path = Path(path)
-        if not create and not self.path.is_file():
+        if (read_only or not create) and not self._exists():
             raise MissingFileError("there is no result store", where=self.path, mend="name the folder of a run")
         with self._typed():
-            self._db = sqlite3.connect(self.path, timeout=timeout_s, isolation_level=None)
+            if read_only:
+                self._db = connect_read_only(self.path, timeout_s)
+            else:
+                self._db = sqlite3.connect(self.path, timeout=timeout_s, isolation_level=None)
             try:
-                self._open(migrations)
+                check_owner(self._db, self.path)
+                if read_only:
+                    check_version(self._db, self.path, migrations)
+                else:
+                    self._prepare(migrations)
             except BaseException:
                 self._db.close()
                 raise
 
-    def _open(self, migrations: Sequence[str]) -> None:
-        check_owner(self._db, self.path)
+    def _exists(self) -> bool:
+        try:
+            return self.path.is_file()
+        except OSError as error:
+            fault = f"cannot be opened: {error.strerror}"
+            raise StoreError(fault, where=self.path, mend="check the permissions of its folder") from None
+
+    def _prepare(self, migrations: Sequence[str]) -> None:
         mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise StoreError(

@@ -57,9 +57,13 @@ def export_onnx(unit: Unit, folder: Path | None = None) -> Path:
     try:
         _export(unit, draft / path.name)
         draft.replace(home)
-    except OSError:
+    except ImportError as error:
+        raise BackendError(f"ONNX export needs {error.name}", mend="pip install onnx onnxscript") from None
+    except OSError as error:
         if not path.exists():  # another process has not put it there either
-            raise
+            raise BackendError(
+                f"cannot write the artifact: {error.strerror or error}", where=home, mend="free space there"
+            ) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return path

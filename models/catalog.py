@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -73,8 +74,10 @@ class Request:
             OptionError, UnknownNameError, MissingFileError.
         """
         title, _, path = text.partition("=")
-        name = title.partition("@")[0]
+        name, at, alias = title.partition("@")
         known = entry(name)
+        if at and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", alias):
+            raise OptionError(f"alias '{alias}' cannot name a folder", mend="use letters, digits, '.', '_' and '-'")
         if not path:
             raise OptionError(f"model '{name}' needs a path: {known.needs}", mend=f"write --model {title}=PATH")
         if not Path(path).exists():

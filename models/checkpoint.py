@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
+import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,12 @@ import numpy as np
 import torch
 
 from umd_engine.errors import CheckpointError, MissingFileError
+
+# what torch raises on files that are cut, mixed up or something else
+_DAMAGE = (
+    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError, IndexError, AttributeError,
+    TypeError, struct.error,
+)  # fmt: skip
 
 
 def _allowed() -> list[Any]:
@@ -31,19 +40,19 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingFileError("no such checkpoint", where=path, mend="check the model's folder")
     try:
-        with torch.serialization.safe_globals(_allowed()):
+        with torch.serialization.safe_globals(_allowed()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the pickle protocol; the outcome says what matters
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except _DAMAGE as error:
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and asked:
+            raise CheckpointError(
+                f"the pickle asks for code ({asked[1]}), which was not run",
+                where=path,
+                mend="get the checkpoint from its authors, or re-save it as tensors only",
+            ) from None
         raise CheckpointError(
-            f"the pickle asks for code and was not run: {_first_line(error)}",
-            where=path,
-            mend="get the checkpoint from its authors, or re-save it as tensors only",
-        ) from None
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        raise CheckpointError(
-            f"not a readable torch checkpoint: {_first_line(error)}",
-            where=path,
-            mend="copy or download it again",
+            f"not a readable torch checkpoint ({type(error).__name__})", where=path, mend="copy or download it again"
         ) from None
     if not isinstance(content, dict):
         raise CheckpointError(
@@ -58,6 +67,8 @@ def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where
     Raises:
         CheckpointError: names what is missing, unexpected or of another shape.
     """
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError("the weights are no dictionary of tensors", where=where, mend="give a state dict")
     own = module.state_dict()
     missing = sorted(own.keys() - state.keys())
     unexpected = sorted(state.keys() - own.keys())
@@ -78,11 +89,3 @@ def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where
             mend="use the plans that the checkpoint was trained with",
         )
     module.load_state_dict(state, strict=True)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    for line in lines:
-        if "GLOBAL" in line:
-            return line[:200]
-    return (lines or [type(error).__name__])[0][:200]

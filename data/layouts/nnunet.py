@@ -78,7 +78,12 @@ def import_nnunet(
 def read_dataset(folder: Path) -> Dataset:
     """dataset.json of an nnU-Net v2 raw data set."""
     path = folder / "dataset.json"
-    content = read_json(path)
+    try:
+        content = read_json(path)
+    except MissingFileError as error:
+        fault = "no such file: its folder is no nnU-Net raw data set"
+        mend = "name the folder that holds dataset.json, imagesTr and labelsTr"
+        raise MissingFileError(fault, where=path, mend=mend) from error
     if not isinstance(content, dict):
         raise ManifestError("not a JSON object", where=path)
     if "channel_names" not in content:

@@ -7,6 +7,8 @@ the caller turns into an error. A tile of one code only (background, the inside 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 import torch
 import triton
@@ -93,12 +95,13 @@ def confusion(label: torch.Tensor, prediction: torch.Tensor, classes_label: int,
     bins = triton.next_power_of_2(faults + 1)
     counts = torch.zeros(bins, dtype=torch.int64, device=device)
     arguments = (left, right, counts, left.numel(), classes_label, classes_prediction)
-    if left.numel() and bins <= NARROW_BINS:
-        programs = triton.cdiv(left.numel(), TILE * TILES)
-        narrow_kernel[(programs,)](*arguments, BINS=bins, TILE=TILE, TILES=TILES, num_warps=8)
-    elif left.numel():
-        programs = triton.cdiv(left.numel(), WIDE_TILE)
-        wide_kernel[(programs,)](*arguments, TILE=WIDE_TILE, num_warps=4)
+    with _current(device):
+        if left.numel() and bins <= NARROW_BINS:
+            programs = triton.cdiv(left.numel(), TILE * TILES)
+            narrow_kernel[(programs,)](*arguments, BINS=bins, TILE=TILE, TILES=TILES, num_warps=8)
+        elif left.numel():
+            programs = triton.cdiv(left.numel(), WIDE_TILE)
+            wide_kernel[(programs,)](*arguments, TILE=WIDE_TILE, num_warps=4)
     result = counts.cpu().numpy()
     if result[faults]:
         _raise_ids(left, right, classes_label, classes_prediction)
@@ -118,6 +121,11 @@ def _device(label: torch.Tensor) -> torch.device:
     if not torch.cuda.is_available():
         raise missing_device("confusion")
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Makes `device` the current one, where Triton launches; nothing for the interpreter's CPU."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _flat(label: torch.Tensor, prediction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,7 +25,9 @@ def check(data: Any, shape: Sequence[int], orders: Sequence[int]) -> tuple[Sizes
         raise KernelError(f"resample: shape {tuple(shape)} and orders {tuple(orders)} need three numbers each")
     if min(*shape, *data.shape[1:]) < 1:
         sizes = f"{tuple(data.shape[1:])} to {tuple(shape)}"
-        raise KernelError(f"resample: cannot resample {sizes}: an axis is empty")
+        thin = "the volume is too thin for the target spacing: give one with more slices, or name a finer target"
+        mend = thin if min(data.shape[1:]) else "give a volume that has voxels"
+        raise KernelError(f"resample: cannot resample {sizes}: an axis is empty", mend=mend)
     if not set(orders) <= set(ORDERS):
         raise KernelError(f"resample: orders {tuple(orders)}", mend=f"each is one of {ORDERS}")
     return _sizes(shape), _sizes(orders)
@@ -42,7 +44,7 @@ def parse_clip(clip: str | None, old: Sequence[int], new: Sequence[int]) -> Clip
         raise KernelError(f"resample: unknown clip '{clip}'", mend="volume, slice:0, slice:1, slice:2 or None")
     axis = int(number)
     if old[axis] != new[axis]:
-        raise KernelError(f"resample: clip '{clip}' needs axis {axis} to keep its {old[axis]} slices")
+        raise KernelError(f"resample: clip '{clip}' needs axis {axis} to keep its length of {old[axis]}")
     return (0, axis + 1)
 
 

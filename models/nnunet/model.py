@@ -14,7 +14,13 @@ import torch
 from umd_engine.data.volume import Grid, Volume
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.engine.work import Program
-from umd_engine.errors import CheckpointError, GeometryError, MissingFileError, VoxelError
+from umd_engine.errors import (
+    CheckpointError,
+    GeometryError,
+    MissingFileError,
+    UnsupportedModelError,
+    VoxelError,
+)
 from umd_engine.models.checkpoint import load_checkpoint, load_strictly
 from umd_engine.models.model import Segmentation
 from umd_engine.models.nnunet.finish import labels_from_logits
@@ -32,6 +38,42 @@ class Case:
     grid: Grid
 
 
+# trainers of nnunetv2 whose network is not the one that the plans describe
+OTHER_NETWORKS = ("BN", "Primus")
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """What inference needs of a fold's checkpoint; the optimizer's state is let go."""
+
+    weights: dict[str, torch.Tensor]
+    configuration: str
+    mirror_axes: tuple[int, ...]
+    trainer: str
+
+
+def _read_fold(path: Path) -> _Fold:
+    checkpoint = load_checkpoint(path)
+    try:
+        fold = _Fold(
+            checkpoint["network_weights"],
+            checkpoint["init_args"]["configuration"],
+            tuple(checkpoint.get("inference_allowed_mirroring_axes") or ()),
+            str(checkpoint["trainer_name"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"lacks {error}: not a checkpoint of nnU-Net v2", where=path, mend="give an nnU-Net v2 checkpoint"
+        ) from None
+    if any(word in fold.trainer for word in OTHER_NETWORKS):
+        raise UnsupportedModelError(
+            f"trainer {fold.trainer} builds another network than its plans describe",
+            where=path,
+            mend="use a model of nnUNetTrainer",
+        )
+    return fold
+
+
 class NnUNet:
     """One configuration of a trained nnU-Net with its folds.
 
@@ -39,25 +81,17 @@ class NnUNet:
         folder: holds `plans.json`, `dataset.json` and `fold_*/checkpoint_final.pth`.
 
     Raises:
-        MissingFileError, CheckpointError, UnsupportedModelError: before any scan is read.
+        MissingFileError, CheckpointError, UnsupportedModelError: the folder cannot be used.
     """
 
     def __init__(self, name: str, folder: Path, options: Options):
         self.name, self.options = name, options
         paths = [folder / f"fold_{fold}" / options.checkpoint for fold in find_folds(folder, options)]
-        checkpoints = [load_checkpoint(path) for path in paths]
-        try:
-            configuration = checkpoints[0]["init_args"]["configuration"]
-            states = [checkpoint["network_weights"] for checkpoint in checkpoints]
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"lacks {error}: not a checkpoint of nnU-Net v2",
-                where=paths[0],
-                mend="give an nnU-Net v2 checkpoint",
-            ) from None
-        self.plans: Plans = read_plans(folder, configuration)
-        self.mirror_axes = tuple(checkpoints[0].get("inference_allowed_mirroring_axes") or ())
-        self.units = [self._unit(state, path) for state, path in zip(states, paths, strict=True)]
+        first = _read_fold(paths[0])
+        self.plans: Plans = read_plans(folder, first.configuration)
+        self.mirror_axes = first.mirror_axes
+        self.units = [self._unit(first.weights, paths[0])]
+        self.units += [self._unit(_read_fold(path).weights, path) for path in paths[1:]]
         hashes = "".join(unit.content_hash for unit in self.units)
         self.weights = hashlib.sha256(hashes.encode()).hexdigest()
         self.organs: Mapping[str, tuple[int, ...]] = self.plans.labels.names
@@ -65,6 +99,7 @@ class NnUNet:
             "name": "nnunet",
             **asdict(options),
             "mirror_axes": self.mirror_axes,
+            "trainer": first.trainer,
             "plans": asdict(self.plans),
         }
 
@@ -77,11 +112,12 @@ class NnUNet:
     def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> int:
         channels, heads, voxel = len(self.plans.channels), self.plans.labels.heads, 4
         here = math.prod(shape)
-        there = here * math.prod(spacing) / math.prod(self.plans.spacing)
+        there = max(here * math.prod(spacing) / math.prod(self.plans.spacing), math.prod(self.plans.patch))
         folds = 2 if len(self.units) > 1 else 1
         preparing = 2 * voxel * channels * here + 24 * max(here, there)  # image, its crop, float64 of one channel
         running = voxel * there * (heads * folds + 1) + 3 * voxel * here  # sums, weights; then two heads on the grid
-        return int(voxel * channels * there + max(preparing, running))
+        kept = 2 * voxel * channels * there + (4 * channels + 2) * here  # prepared and padded; as stored, and labels
+        return int(kept + max(preparing, running))
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         """Images as channels on one grid, in the order of the model's `channel_names`."""
@@ -134,11 +170,11 @@ def find_folds(folder: Path, options: Options) -> list[str]:
     if options.folds:
         return [fold.strip() for fold in options.folds.split(",")]
     found = sorted(p.parent.name.removeprefix("fold_") for p in folder.glob(f"fold_*/{options.checkpoint}"))
-    numbered = [fold for fold in found if fold != "all"]
-    if not found:
+    numbered = [fold for fold in found if fold.isdigit()]
+    if not numbered and "all" not in found:
         raise MissingFileError(
             f"no fold_*/{options.checkpoint}",
             where=folder,
             mend="give the folder that holds plans.json and fold_*",
         )
-    return numbered or found
+    return numbered or ["all"]

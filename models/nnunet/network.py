@@ -49,7 +49,7 @@ def build_network(plans: Plans, where: Path) -> torch.nn.Module:
             deep_supervision=False,
             **arguments,
         )
-    except (TypeError, ValueError, AssertionError) as error:
+    except (TypeError, ValueError, AssertionError, KeyError, RuntimeError, IndexError) as error:
         raise CheckpointError(
             f"{short} cannot be built from the plans: {error}",
             where=where,

@@ -43,13 +43,14 @@ class Resampling:
     Attributes:
         function: one of RESAMPLERS.
         order, order_z: spline order in the plane (or everywhere), and along a separated axis.
-        force_separate_z: None separates an axis when the spacing's anisotropy exceeds 3.
+        force_separate_z: None separates an axis when the spacing's anisotropy exceeds the threshold.
     """
 
     function: str
     order: int
     order_z: int
     force_separate_z: bool | None
+    anisotropy_threshold: float = 3
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def read_plans(folder: Path, configuration: str) -> Plans:
     plans, dataset = read_json(where), read_json(folder / "dataset.json")
     try:
         return _parse(plans, dataset, configuration, where)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         raise CheckpointError(
             f"the plans lack what inference needs: {type(error).__name__} {error}",
             where=where,
@@ -146,7 +147,7 @@ def _parse(plans: dict[str, Any], dataset: dict[str, Any], name: str, where: Pat
         normalization=_normalization(plans, config, len(channels), where),
         resampling=_resampling(config, "data", where),
         resampling_probabilities=_resampling(config, "probabilities", where),
-        architecture=config.get("architecture") or _old_architecture(config),
+        architecture=_architecture(config),
         labels=_labels(dataset, where),
         reorients=READERS[reader],
     )
@@ -199,25 +200,39 @@ def _normalization(
     )
 
 
+_KWARGS = {
+    "resample_data_or_seg_to_shape": {"is_seg", "order", "order_z"},
+    # where and in how many threads it runs does not change the result
+    "resample_torch_fornnunet": {"is_seg", "num_threads", "device", "memefficient_seg_resampling", "mode"}
+    | {"aniso_axis_mode"},
+    "no_resampling_hack": set(),
+}
+_TORCH_MODES = {"mode": "linear", "aniso_axis_mode": "nearest-exact"}
+
+
 def _resampling(config: dict[str, Any], what: str, where: Path) -> Resampling:
     function, options = config[f"resampling_fn_{what}"], config[f"resampling_fn_{what}_kwargs"]
     if function not in RESAMPLERS:
         raise UnsupportedModelError(
-            f"resampling '{function}' is not supported",
-            where=where,
-            mend=f"supported: {', '.join(RESAMPLERS)}",
+            f"resampling '{function}' is not supported", where=where, mend=f"supported: {', '.join(RESAMPLERS)}"
         )
-    if function == "resample_torch_fornnunet" and (
-        options.get("mode", "linear") != "linear" or options.get("aniso_axis_mode", "nearest-exact") != "nearest-exact"
-    ):
+    separation = {"force_separate_z", "separate_z_anisotropy_threshold"}
+    unknown = sorted(options.keys() - _KWARGS[function] - separation)
+    modes = [k for k, usual in _TORCH_MODES.items() if options.get(k, usual) != usual]
+    orders = [k for k in ("order", "order_z") if options.get(k, 0) not in (0, 1, 3)]
+    if refused := unknown + modes + orders:
+        named = ", ".join(f"{key}={options[key]}" for key in refused)
         raise UnsupportedModelError(
-            "resample_torch_fornnunet with another mode than linear and nearest-exact", where=where
+            f"{function} with {named} is not supported", where=where, mend="use a model planned by nnU-Net's planners"
         )
+    # the official functions' own defaults differ
+    by_torch = function == "resample_torch_fornnunet"
     return Resampling(
         function,
         int(options.get("order", 3)),
         int(options.get("order_z", 0)),
-        options.get("force_separate_z"),
+        options.get("force_separate_z", None if by_torch else False),
+        float(options.get("separate_z_anisotropy_threshold", 3)),
     )
 
 
@@ -229,6 +244,13 @@ def _labels(dataset: dict[str, Any], where: Path) -> Labels:
     if max(i for ids in as_tuples.values() for i in ids) > 255:
         raise UnsupportedModelError("label ids above 255 are not supported", where=where)
     if not any(len(ids) > 1 for ids in as_tuples.values()):
+        found = sorted(i for ids in as_tuples.values() for i in ids)
+        if found != list(range(len(found))):
+            raise CheckpointError(
+                f"label ids {found} are not 0, 1, 2, ... without gaps, as nnU-Net's heads are",
+                where=where,
+                mend="use the dataset.json of the same model",
+            )
         return Labels(foreground, len({i for ids in as_tuples.values() for i in ids}), None)
     order = tuple(int(i) for i in dataset["regions_class_order"])
     if len(order) != len(foreground):
@@ -238,6 +260,11 @@ def _labels(dataset: dict[str, Any], where: Path) -> Labels:
             mend="use the dataset.json of the same model",
         )
     return Labels(foreground, len(foreground), order)
+
+
+def _architecture(config: dict[str, Any]) -> dict[str, Any]:
+    found = config.get("architecture") or _old_architecture(config)
+    return {"_kw_requires_import": (), **{key: found[key] for key in ("network_class_name", "arch_kwargs")}, **found}
 
 
 def _old_architecture(config: dict[str, Any]) -> dict[str, Any]:

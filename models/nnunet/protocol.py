@@ -12,7 +12,7 @@ from umd_engine.engine.accumulator import Accumulator
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.windows import Triple, gaussian_weights, window_grid
 from umd_engine.engine.work import Program, Tensors, Work
-from umd_engine.errors import OptionError
+from umd_engine.errors import ModelError, OptionError
 
 VARIANTS = ("engine", "official")
 
@@ -65,8 +65,11 @@ def logits_of(
 ) -> Program[torch.Tensor]:
     """Logits [heads, X, Y, Z] of prepared data [C, X, Y, Z]: the mean of windows, flips and folds.
 
-    In the official variant each fold is divided by its own weights and rounded to float16 before folds are
-    averaged, in the order of the folds; the engine divides once, in float32.
+    Each fold is divided by its weights before folds are averaged, in their order; the official variant rounds
+    every sum to float16.
+
+    Raises:
+        ModelError: a logit is not finite (float16 overflows at 65504).
     """
     padded, inner = pad_to(data, patch)
     shape: Triple = tuple(padded.shape[1:])  # type: ignore[assignment]
@@ -79,6 +82,8 @@ def logits_of(
         sums = Accumulator(heads, shape, weights, dtype)
         yield Work(unit, _items(padded, starts, patch, turns), len(starts) * len(turns), _sink(sums, starts, turns))
         mean = sums.mean()[(slice(None), *inner)]
+        if not torch.isfinite(mean).all():
+            raise ModelError(f"{unit.name} gives infinite or undefined logits", mend="use --precision fp32 or bf16")
         total = mean if total is None else total.add_(mean)
     assert total is not None
     return total.div_(len(units)) if len(units) > 1 else total

@@ -10,19 +10,19 @@ from torch.nn.functional import interpolate
 from umd_engine.kernels.resample import zoom, zoom_separate
 from umd_engine.models.nnunet.plans import Resampling, Triple
 
-ANISOTROPY_THRESHOLD = 3
 
-
-def separate_axis(force: bool | None, spacing: Sequence[float], new_spacing: Sequence[float]) -> int | None:
+def separate_axis(
+    force: bool | None, spacing: Sequence[float], new_spacing: Sequence[float], threshold: float = 3
+) -> int | None:
     """The axis that is resampled apart from the other two, or None.
 
-    It is the axis of the largest spacing where that is more than 3 times the smallest, looked for before
+    It is the axis of the largest spacing where that is more than `threshold` times the smallest, looked for before
     and then after resampling; two equally coarse axes are not separated.
     """
     if force is False:
         return None
     for candidate in (spacing,) if force else (spacing, new_spacing):
-        if force or max(candidate) / min(candidate) > ANISOTROPY_THRESHOLD:
+        if force or max(candidate) / min(candidate) > threshold:
             coarse = [i for i, s in enumerate(candidate) if max(candidate) / s == 1]
             return coarse[0] if len(coarse) == 1 else None
     return None
@@ -45,7 +45,7 @@ def resample(
     """
     if tuple(data.shape[1:]) == tuple(shape) or rule.function == "no_resampling_hack":
         return data
-    axis = separate_axis(rule.force_separate_z, spacing, new_spacing)
+    axis = separate_axis(rule.force_separate_z, spacing, new_spacing, rule.anisotropy_threshold)
     if rule.function == "resample_torch_fornnunet":
         return _by_torch(data, shape, axis)
     if axis is None and rule.order == 1 and not exact:

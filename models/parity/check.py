@@ -50,6 +50,10 @@ def check_recordings(recordings: Iterable[Recording], backend: str, device: torc
         except UmdEngineError as error:
             yield Parity(recording.name, recording.model, error=str(error))
             continue
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            fault = f"the recording does not hold together: {type(error).__name__} {error}"
+            yield Parity(recording.name, recording.model, error=fault)
+            continue
         yield Parity(
             recording.name,
             recording.model,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -105,6 +108,51 @@ def test_arrays_and_tensors_mix_and_read_only_maps_are_fine() -> None:
     label.flags.writeable = False
     counts = confusion(label, torch.arange(6, dtype=torch.uint8).view(2, 3), 6, 6)
     np.testing.assert_array_equal(counts, np.eye(6, dtype=np.int64))
+
+
+# A source in a folder that nobody may write to, not even root, and no home: numba finds no place for its cache.
+UNCACHED = """
+import sys, types
+from pathlib import Path
+import numba
+import numpy as np
+from umd_engine.kernels.confusion import confusion, cpu, loops
+copy = types.ModuleType("copy_of_loops")
+exec(compile(Path(loops.__file__).read_text(), "/proc/version", "exec"), vars(copy))
+try:
+    numba.njit(cache=True)(copy.count_flat)
+except RuntimeError:
+    print("no cache")
+cpu.loops = copy
+maps = np.random.default_rng(0).integers(0, 5, (2, 40, 41, 42), dtype=np.uint8)
+for one, other in (maps, (maps[0], np.asfortranarray(maps[1]))):
+    expected = confusion(one, other, 5, 5, backend="reference")
+    np.testing.assert_array_equal(confusion(one, other, 5, 5, backend="cpu"), expected)
+print("counted")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/version").is_file(), reason="needs Linux's /proc")
+def test_without_a_folder_for_compiled_code_it_compiles_every_time() -> None:
+    left_out = ("NUMBA_CACHE_DIR", "NUMBA_CACHE_LOCATOR_CLASSES", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
+    done = subprocess.run(
+        [sys.executable, "-c", UNCACHED],
+        env={**environment, "HOME": "/proc/version/home"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.split("\n")[:2] == ["no cache", "counted"], done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_maps_on_a_device_that_is_not_the_current_one() -> None:
+    maps = [torch.arange(6, dtype=torch.uint8, device="cuda:1") for _ in range(2)]
+    np.testing.assert_array_equal(confusion(*maps, 6, 6), np.eye(6, dtype=np.int64))
+    assert torch.cuda.current_device() == 0
 
 
 def test_several_threads_may_count_at_once() -> None:

@@ -90,12 +90,12 @@ VOLUME = np.zeros((1, 4, 5, 6))
         ((VOLUME[0], (4, 5, 6), (3, 3, 3)), "not \\[C, X, Y, Z\\]"),
         ((VOLUME.astype(np.complex64), (4, 5, 6), (3, 3, 3)), "not a real dtype"),
         ((VOLUME, (4, 5), (3, 3, 3)), "three numbers"),
-        ((VOLUME, (4, 5, 0), (3, 3, 3)), "an axis is empty"),
-        ((VOLUME[:, :0], (4, 5, 6), (3, 3, 3)), "an axis is empty"),
+        ((VOLUME, (4, 5, 0), (3, 3, 3)), "an axis is empty .the volume is too thin for the target spacing: "),
+        ((VOLUME[:, :0], (4, 5, 6), (3, 3, 3)), "an axis is empty .give a volume that has voxels"),
         ((VOLUME, (4, 5, 6), (3, 3, 2)), "orders"),
         ((VOLUME, (4, 5, 6), (3, 3, 3), "slices"), "unknown clip"),
         ((VOLUME, (4, 5, 6), (3, 3, 3), "slice:3"), "unknown clip"),
-        ((VOLUME, (8, 5, 6), (3, 3, 3), "slice:0"), "keep its 4 slices"),
+        ((VOLUME, (8, 5, 6), (3, 3, 3), "slice:0"), "keep its length of 4"),
     ],
 )
 def test_refuses(arguments: Any, fault: str) -> None:
