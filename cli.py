@@ -63,7 +63,7 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--backend", default="torch", show_default=True, help="torch or onnxruntime."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index]."),
         click.option("--precision", default="fp32", show_default=True, help="fp32, tf32, bf16 or fp16."),
-        click.option("--batch", default=1, show_default=True, type=click.IntRange(min=1), help="Windows a call."),
+        click.option("--batch", default=2, show_default=True, type=click.IntRange(min=1), help="Windows a call."),
         click.option("--memory", default=8.0, show_default=True, help="GB that scans in flight may hold together."),
         click.option("--seed", default=0, show_default=True, help="Of every random draw."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output."),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 VOLUMES, REPEATS = 6, 3
-SHAPE = (80, 80, 48)
+SHAPE = (48, 48, 32)
 ORGANS = {"liver": 1, "spleen": 2, "kidney_left": 3, "kidney_right": 4}
 HEADER = "cohort,subject,scan_id,modality,image,unit,label,label_set"
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from umd_engine.data.atomic import atomic_file
+from umd_engine.data.words import unknown_ids
 from umd_engine.errors import LabelError, ManifestError, MissingFileError, UnknownNameError
 
 LABEL_SETS = ("umd13", "totalsegmentator-v1-104", "totalsegmentator-v2-117", "totalsegmentator-mr-50")
@@ -48,9 +49,8 @@ class LabelSet:
         """
         unknown = sorted(set(found_ids(voxels)) - self.known - {0})
         if unknown:
-            listed = ", ".join(map(str, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
             raise LabelError(
-                f"ids {listed} are not in label set '{self.name}'",
+                unknown_ids(unknown, self.name),
                 where=where,
                 mend="name the label set that the file was made with, or add the ids to it",
             )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from umd_engine.data.labelset import LABEL_SETS, is_label_set_file
 from umd_engine.data.table import BETWEEN, read_table, write_table
+from umd_engine.data.words import counted
 from umd_engine.errors import ManifestError, UnknownNameError
 
 Modality = Literal["ct", "mr", "pet"]
@@ -99,7 +100,7 @@ def read_manifest(path: str | Path) -> list[ScanRow]:
     rows, faults = parse_manifest(path)
     if faults:
         listed = "".join(f"\n  {fault}" for fault in faults)
-        raise ManifestError(f"{len(faults)} faults{listed}\n ", where=path, mend=MEND)
+        raise ManifestError(f"{counted(len(faults), 'fault')}{listed}\n ", where=path, mend=MEND)
     return [row for _, row in rows]
 
 
@@ -195,11 +196,12 @@ def _table_fault(text: str) -> Fault:
 
 def _column_faults(columns: Sequence[str]) -> Iterator[str]:
     if missing := [c for c in REQUIRED if c not in columns]:
-        yield f"columns {', '.join(missing)} are missing (a CSV file is separated by commas)"
+        subject = f"column {missing[0]} is" if len(missing) == 1 else f"columns {', '.join(missing)} are"
+        yield f"{subject} missing (a CSV file is separated by commas)"
     if unknown := [c for c in columns if c not in COLUMNS]:
-        yield f"unknown columns {', '.join(map(repr, unknown))}; known: {', '.join(COLUMNS)}"
+        yield f"unknown column{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}; known: {', '.join(COLUMNS)}"
     if twice := sorted({c for c in columns if columns.count(c) > 1}):
-        yield f"columns {', '.join(map(repr, twice))} occur twice"
+        yield f"more than one column of the name {' and of '.join(map(repr, twice))}"
 
 
 def _record(row: ScanRow, manifest: Path) -> dict[str, str]:

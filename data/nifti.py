@@ -12,6 +12,7 @@ from umd_engine.data.atomic import atomic_file
 from umd_engine.data.gzip_stream import ByteStream
 from umd_engine.data.nifti_header import Header, header_bytes, parse_header
 from umd_engine.data.volume import Volume
+from umd_engine.data.words import counted
 from umd_engine.errors import CorruptFileError, DataError, GeometryError, LabelError, OptionError, VoxelError
 
 __all__ = ["Header", "check_finite", "read", "read_header", "read_labels", "write", "write_labels"]
@@ -72,9 +73,8 @@ def check_finite(volume: Volume) -> None:
     if np.isfinite(extremes).all():
         return
     count = int(volume.voxels.size - np.isfinite(volume.voxels).sum())
-    raise VoxelError(
-        f"{count} of {volume.voxels.size} voxels are NaN or infinite", where=volume.path, mend="export it again"
-    )
+    fault = f"NaN or infinity in {count} of {counted(volume.voxels.size, 'voxel')}"
+    raise VoxelError(fault, where=volume.path, mend="export it again")
 
 
 def write(path: str | Path, volume: Volume) -> None:

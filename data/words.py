@@ -1,8 +1,19 @@
-"""Numbers in messages."""
+"""Numbers and lists in messages."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+SHOWN = 10
 
 
 def counted(number: int, noun: str) -> str:
     """A number and its noun: "1 fault", "2 faults"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def unknown_ids(ids: Sequence[int], label_set: str) -> str:
+    """That `ids`, at least one, are not in the label set of that name."""
+    listed = ", ".join(map(str, ids[:SHOWN])) + (", ..." if len(ids) > SHOWN else "")
+    subject = f"id {listed} is" if len(ids) == 1 else f"ids {listed} are"
+    return f"{subject} not in label set '{label_set}'"

@@ -10,6 +10,7 @@ from umd_engine.data.geometry import check_same_grid
 from umd_engine.data.labelset import LabelSet
 from umd_engine.data.nifti import read_labels
 from umd_engine.data.volume import Volume
+from umd_engine.data.words import unknown_ids
 from umd_engine.errors import GeometryError, LabelError, MissingFileError, UmdEngineError, UnknownNameError
 from umd_engine.evaluation.counting import Count, joint_counts, voxel_ml
 from umd_engine.evaluation.pairs import Pair, find_pairs
@@ -138,9 +139,8 @@ def _check_ids(ids: Sequence[int], voxels: Iterable[int], label_set: LabelSet, w
     known = {0}.union(*label_set.ids.values())
     unknown = [number for number, n in zip(ids, voxels, strict=True) if n and number not in known]
     if unknown:
-        shown = ", ".join(str(number) for number in unknown[:10]) + (", ..." if len(unknown) > 10 else "")
         raise LabelError(
-            f"its label ids {shown} are not in label set '{label_set.name}'",
+            f"its label {unknown_ids(unknown, label_set.name)}",
             where=where,
             mend="name the label set that the file was made with",
         )

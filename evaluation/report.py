@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from umd_engine.errors import UnknownNameError
 from umd_engine.evaluation.conventions import Convention
+from umd_engine.evaluation.failures import Failure, failure_lines, find_failures
 from umd_engine.evaluation.metrics import dice, iou, row_score, volume
+from umd_engine.evaluation.spreadsheet import rows_csv, tables_csv
 from umd_engine.evaluation.store import Row, Store
 from umd_engine.evaluation.tables import Cell, OrganRow, Table, build_tables
+from umd_engine.evaluation.text_tables import fitted, output_width, printed
 from umd_engine.evaluation.wording import convention_line, counts_text, header, notes, plain, title
 
 NOTHING = "no results"
 Shown = Callable[[Cell], str]
 
 
-def render(tables: Sequence[Table], form: str) -> str:
+def render(tables: Sequence[Table], form: str, failures: Sequence[Failure] = ()) -> str:
     """The tables as one document without a final line break.
 
     Args:
-        form: "text" (as wide as it needs to be), "markdown", "csv" (one line a cohort, organ, modality and
-            model, unrounded) or "json" (unrounded, NaN as null).
+        form: "text" (as wide as the terminal), "markdown", "csv" (one line a cohort, organ, modality and model,
+            unrounded) or "json" (unrounded, NaN as null).
+        failures: listed after the tables of all forms but "csv".
 
     Raises:
         UnknownNameError: no such format.
     """
     if form not in FORMATS:
         raise UnknownNameError("report format", form, FORMATS)
-    return FORMATS[form](tables).rstrip("\n")
+    return FORMATS[form](tables, failures).rstrip("\n")
 
 
 def report_run(run: Path, convention: Convention, form: str, metric: str = "dice") -> str:
-    """The report of a run's store.
+    """The report of a run's store, which is not written to.
+
+    Args:
+        form: as for `render`, or "rows": CSV with a line a row of the store, for statistics elsewhere.
 
     Raises:
         MissingFileError: the run has no store. StoreError, UnknownNameError.
     """
+    if form not in FORMS:
+        raise UnknownNameError("report format", form, FORMS)
     with Store(run / "store.sqlite", read_only=True) as store:
-        return render(build_tables(store.rows(), convention, metric), form)
+        rows = list(store.rows())
+    if form == ROWS:
+        return rows_csv(rows, convention).rstrip("\n")
+    return render(build_tables(rows, convention, metric), form, find_failures(rows))
 
 
 def _lines(rows: Sequence[OrganRow], shown: Shown) -> Iterator[list[str]]:
@@ -59,23 +67,32 @@ def _lines(rows: Sequence[OrganRow], shown: Shown) -> Iterator[list[str]]:
             yield [plain(row.organ) if i == 0 else "", plain(line.modality), *(shown(cell) for cell in line.cells)]
 
 
-def _as_text(tables: Sequence[Table]) -> str:
-    return "\n\n".join(_text(table) for table in tables) or NOTHING
+def _names(table: Table) -> list[str]:
+    return ["organ", "modality", *(plain(column.title) for column in table.columns)]
 
 
-def _text(table: Table) -> str:
-    scores, counts = _rich(table, lambda cell: cell.text, title(table)), _rich(table, counts_text, "Scans")
-    said = [Text(line) for line in header(table)], [Text(line) for line in notes(table)]
-    return _printed(scores, *said[0], Text(), counts, *said[1])
+def _as_text(tables: Sequence[Table], failures: Sequence[Failure]) -> str:
+    width = output_width()
+    parts = [_text(table, width) for table in tables]
+    if failures:
+        parts.append(printed([Text("Failures"), *map(Text, failure_lines(failures))], width))
+    return "\n\n".join(parts) or NOTHING
 
 
-def _printed(*parts: RichTable | Text) -> str:
-    """Uncoloured, as wide as the widest table but at least 100 columns: no cell is cut, text wraps."""
-    wide = Console(width=10_000)
-    width = max(100, *(wide.measure(part).maximum for part in parts if isinstance(part, RichTable)))
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None, force_terminal=False).print(Group(*parts))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+def _text(table: Table, width: int) -> str:
+    per_organ, organs = len(table.average.lines), len(table.organs)
+    step = per_organ if per_organ > 1 else organs
+    ends = range(step - 1, organs * per_organ, step)
+    scores, counts = (
+        fitted(_names(table), list(_lines(table.rows, shown)), width, keys=2, left=2, ends=ends)
+        for shown in (_score_text, counts_text)
+    )
+    said = [*map(Text, header(table)), Text()], [*map(Text, notes(table))]
+    return printed([Text(title(table)), *scores, *said[0], Text("Scans"), *counts, *said[1]], width)
+
+
+def _score_text(cell: Cell) -> str:
+    return cell.text
 
 
 DETAILS = ("organ", "status", "Dice", "IoU", "TP", "FP", "FN", "label mL", "prediction mL")
@@ -83,16 +100,16 @@ DETAILS = ("organ", "status", "Dice", "IoU", "TP", "FP", "FN", "label mL", "pred
 
 def render_case(rows: Sequence[Row], convention: Convention) -> str:
     """One case as text: a line an organ with scores, voxel counts and volumes; "-" where there is none."""
-    drawn = RichTable()
-    for name in DETAILS:
-        drawn.add_column(Text(name), justify="left" if name in ("organ", "status") else "right", no_wrap=True)
-    for row in rows:
-        scores = [row_score(row, convention, score) for score in (dice, iou)]
-        volumes = [_volume(voxels, row.voxel_ml) for voxels in (row.label_voxels, row.prediction_voxels)]
-        shown = [*(_number(value, ".4f") for value in scores), *(_number(n, "d") for n in (row.tp, row.fp, row.fn))]
-        cells = [plain(row.organ), plain(row.status), *shown, *(_number(value, ".2f") for value in volumes)]
-        drawn.add_row(*(Text(cell) for cell in cells))
-    return _printed(drawn, Text(convention_line(convention)))
+    width = output_width()
+    drawn = fitted(DETAILS, [_details(row, convention) for row in rows], width, keys=1, left=2)
+    return printed([*drawn, Text(convention_line(convention))], width)
+
+
+def _details(row: Row, convention: Convention) -> list[str]:
+    scores = [row_score(row, convention, score) for score in (dice, iou)]
+    volumes = [_volume(voxels, row.voxel_ml) for voxels in (row.label_voxels, row.prediction_voxels)]
+    shown = [*(_number(value, ".4f") for value in scores), *(_number(n, "d") for n in (row.tp, row.fp, row.fn))]
+    return [plain(row.organ), plain(row.status), *shown, *(_number(value, ".2f") for value in volumes)]
 
 
 def _volume(voxels: int | None, voxel_ml: float | None) -> float | None:
@@ -103,39 +120,32 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None or math.isnan(value) else format(value, form)
 
 
-def _rich(table: Table, shown: Shown, caption: str) -> RichTable:
-    drawn = RichTable(title=Text(caption), title_justify="left")
-    drawn.add_column(Text("organ"), no_wrap=True)
-    drawn.add_column(Text("modality"), no_wrap=True)
-    for column in table.columns:
-        drawn.add_column(Text(plain(column.title)), justify="right", no_wrap=True)
-    per_organ, organs = len(table.average.lines), len(table.organs)
-    for i, cells in enumerate(_lines(table.rows, shown), start=1):
-        ends_organ = per_organ > 1 and i % per_organ == 0
-        drawn.add_row(*(Text(cell) for cell in cells), end_section=ends_organ or i == organs * per_organ)
-    return drawn
-
-
-def _as_markdown(tables: Sequence[Table]) -> str:
-    return "\n\n".join(_markdown(table) for table in tables) or NOTHING
+def _as_markdown(tables: Sequence[Table], failures: Sequence[Failure]) -> str:
+    parts = [_markdown(table) for table in tables]
+    if failures:
+        parts.append(f"## Failures\n\n{_bullets(failure_lines(failures))}")
+    return "\n\n".join(parts) or NOTHING
 
 
 def _markdown(table: Table) -> str:
     blocks = [
         f"## {_escape(title(table))}",
-        "\n".join(f"- {_escape(line)}" for line in header(table)),
-        _pipes(table, lambda cell: cell.text),
+        _bullets(header(table)),
+        _pipes(table, _score_text),
         "Scans:",
         _pipes(table, counts_text),
-        "\n".join(f"- {_escape(line)}" for line in notes(table)),
+        _bullets(notes(table)),
     ]
     return "\n\n".join(blocks)
 
 
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {_escape(line)}" for line in lines)
+
+
 def _pipes(table: Table, shown: Shown) -> str:
-    names = ["organ", "modality", *(plain(column.title) for column in table.columns)]
     rule = ["---", "---", *("---:" for _ in table.columns)]
-    rows = [names, *_lines(table.rows, shown)]
+    rows = [_names(table), *_lines(table.rows, shown)]
     lines = [f"| {' | '.join(_escape(cell) for cell in row)} |" for row in rows]
     return "\n".join([lines[0], f"| {' | '.join(rule)} |", *lines[1:]])
 
@@ -144,41 +154,14 @@ def _escape(text: str) -> str:
     return re.sub(r"([\\|`*<>\[\]&])", r"\\\1", text)
 
 
-CELL_FIELDS = tuple(field.name for field in fields(Cell))
-CSV_COLUMNS = ("cohort", "organ", "modality", "model", "plan", "metric", "convention", *CELL_FIELDS)
+def _as_csv(tables: Sequence[Table], _: Sequence[Failure]) -> str:
+    return tables_csv(tables)
 
 
-def _as_csv(tables: Sequence[Table]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for table in tables:
-        writer.writerows(_csv_lines(table))
-    return out.getvalue()
-
-
-def _csv_lines(table: Table) -> Iterator[list[object]]:
-    about = [table.metric, table.convention.name]
-    for row in table.rows:
-        for line in row.lines:
-            for column, cell in zip(table.columns, line.cells, strict=True):
-                names = [table.cohort, row.organ, line.modality, column.model, column.plan]
-                yield [*(_inert(name) for name in (*names, *about)), *(_figure(cell, name) for name in CELL_FIELDS)]
-
-
-def _inert(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
-
-
-def _figure(cell: Cell, name: str) -> object:
-    value = getattr(cell, name)
-    return "" if isinstance(value, float) and math.isnan(value) else value
-
-
-def _as_json(tables: Sequence[Table]) -> str:
+def _as_json(tables: Sequence[Table], failures: Sequence[Failure]) -> str:
     shown = [{**asdict(table), "notes": notes(table)} for table in tables]
-    return json.dumps({"tables": _without_nan(shown)}, indent=1, allow_nan=False)
+    document = {"tables": _without_nan(shown), "failures": [asdict(failure) for failure in failures]}
+    return json.dumps(document, indent=1, allow_nan=False)
 
 
 def _without_nan(value: Any) -> Any:
@@ -189,9 +172,11 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+FORMATS: dict[str, Callable[[Sequence[Table], Sequence[Failure]], str]] = {
     "text": _as_text,
     "markdown": _as_markdown,
     "csv": _as_csv,
     "json": _as_json,
 }
+ROWS = "rows"
+FORMS = (*FORMATS, ROWS)

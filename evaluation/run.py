@@ -47,7 +47,7 @@ class Settings:
     backend: str = "torch"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "fp32"
-    batch_size: int = 1
+    batch_size: int = 2
     memory: int = 8_000_000_000
     max_live: int = 2
     readers: int = 1

@@ -171,6 +171,8 @@ def test_a_bad_label_set(folder: Path, content: str | None, status: str) -> None
 def test_channels_on_another_grid(folder: Path) -> None:
     _save(folder / "moved.nii.gz", _image(1), AFFINE + np.eye(4, k=3) * 5)
     assert _statuses(folder, _row(image="ct.nii.gz;moved.nii.gz;ct.nii.gz")) == [(2, "bad-geometry")]
+    (fault,) = check_manifest(_manifest(folder, _row(image="ct.nii.gz;moved.nii.gz")))
+    assert "resample it onto the first image's grid" in fault.message and "label" not in fault.message
 
 
 def test_the_unit(folder: Path) -> None:

@@ -103,6 +103,8 @@ def test_ids_outside_the_set_are_named() -> None:
     voxels = np.array([[[0, 1, 14, 200]]], np.uint8)
     with pytest.raises(LabelError, match=r"label.nii.gz: ids 14, 200 are not in label set 'umd13'"):
         load_label_set("umd13").check(voxels, Path("label.nii.gz"))
+    with pytest.raises(LabelError, match=r"id 14 is not in label set 'umd13'"):
+        load_label_set("umd13").check(voxels[..., :3], None)
     load_label_set("umd13").check(voxels[..., :2], None)
 
 

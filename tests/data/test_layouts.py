@@ -136,7 +136,7 @@ def test_older_data_sets_and_other_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gone", "fault"),
     [
-        ("dataset.json", "no such file"),
+        ("dataset.json", "no such file: its folder is no nnU-Net raw data set"),
         ("imagesTr/A1_0000.nii.gz", r"case A1 has no channel 0 \(CT\)"),
         ("labelsTr/B2.nii.gz", "case B2 has no label"),
     ],
@@ -187,6 +187,20 @@ def test_case_names_become_file_names(tmp_path: Path) -> None:
     (folder / "labelsTr" / "A 1.nii.gz").touch()
     with pytest.raises(ManifestError, match="subject: 'A 1'"):
         _import(folder)
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    folder = _dataset(tmp_path / "D")
+    _import(folder)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("scans*")}
+    with pytest.raises(OptionError, match=r"scans\.csv: it exists .name another file or remove it"):
+        _import(folder)
+    other = _dataset(tmp_path / "E", labels={"background": 0, "brain": 1})
+    with pytest.raises(OptionError, match=r"scans\.labels\.json: it exists with other labels"):
+        import_layout("nnunet", other, tmp_path / "scans.parquet")
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("scans*")} == before
+    (tmp_path / "scans.csv").unlink()
+    assert len(_import(folder)) == 2
 
 
 def test_unknown_layouts(tmp_path: Path) -> None:

@@ -168,16 +168,31 @@ def test_one_error_names_every_bad_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "fault"),
     [
-        (HEADER.replace("unit", "units"), "columns unit are missing"),
-        (HEADER.replace("unit", "units"), "unknown columns 'units'"),
-        (HEADER + ",weight", "unknown columns 'weight'"),
-        (HEADER + ",unit", "'unit' occur twice"),
+        (HEADER.replace("unit", "units"), "column unit is missing"),
+        (HEADER.replace("unit", "units"), "unknown column 'units'"),
+        (HEADER + ",weight", "unknown column 'weight'"),
+        (HEADER + ",unit", "more than one column of the name 'unit'"),
         (HEADER.replace(",", ";"), "separated by commas"),
     ],
 )
 def test_columns(tmp_path: Path, header: str, fault: str) -> None:
     with pytest.raises(ManifestError, match=fault):
         read_manifest(_write(tmp_path, GOOD, header=header))
+
+
+def test_one_fault_is_one(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r": 1 fault\n"):
+        read_manifest(_write(tmp_path, GOOD, "x"))
+    with pytest.raises(ManifestError, match="columns cohort, unit are missing"):
+        read_manifest(_write(tmp_path, GOOD, header="subject,scan_id,modality,image"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_other_encodings(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "scans.csv"
+    path.write_text(f"{HEADER},site\n{GOOD},Zürich\n", encoding=encoding)
+    with pytest.raises(ManifestError, match=r"scans\.csv: not UTF-8 text .save it as UTF-8"):
+        read_manifest(path)
 
 
 @pytest.mark.parametrize("content", [b"", HEADER.encode(), b"\xff\xfe\x00", f'{HEADER}\n"petct,P1'.encode()])

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
+from umd_engine.data.gzip_stream import ByteStream
 from umd_engine.data.nifti import read, read_header
 from umd_engine.errors import CorruptFileError, DataError, GeometryError, MissingFileError, VoxelError
 
@@ -76,6 +81,44 @@ def test_headers_that_place_no_volume(sound, fields, error, word, zipped):
     check_message(found.value, sound)
 
 
+def test_a_disk_that_fails_while_it_is_read(sound):
+    """A descriptor that may only be written to answers every read with an OSError, as a broken disk does."""
+    plain = sound.with_name("plain.nii")
+    plain.write_bytes(gzip.decompress(sound.read_bytes()))
+    for path in (sound, plain):
+        with ByteStream(path) as stream, path.open("ab") as unreadable:
+            os.dup2(unreadable.fileno(), stream._file.fileno())
+            with pytest.raises(DataError, match="cannot be read: Bad file descriptor") as found:
+                stream.take(10)
+        check_message(found.value, path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="needs Linux's /proc")
+def test_a_file_whose_first_bytes_cannot_be_read():
+    with pytest.raises(DataError, match="cannot be read: Input/output error") as found:
+        read_header("/proc/self/mem")
+    check_message(found.value, Path("/proc/self/mem"))
+
+
+OPEN = """
+import os, sys
+from umd_engine.data.nifti import read
+from umd_engine.errors import DataError
+if os.geteuid() == 0:
+    os.seteuid(65534)  # root may read anything
+try:
+    read(sys.argv[1])
+except DataError as error:
+    print(error)
+"""
+
+
+def test_a_file_that_may_not_be_opened(sound):
+    sound.chmod(0)
+    done = subprocess.run([sys.executable, "-c", OPEN, str(sound)], capture_output=True, text=True, check=True)
+    assert "cannot be opened: Permission denied (check its permissions)" in done.stdout
+
+
 @pytest.mark.parametrize("keep", [0, 1, 3, 20, 200, 0.5, -9, -8, -1])
 def test_truncated_gzip(sound, keep):
     content = sound.read_bytes()
@@ -140,7 +183,7 @@ def test_voxels_that_are_no_numbers(tmp_path, value, dtype):
     array[1, 2, 3] = value
     path = tmp_path / "scan.nii.gz"
     nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), path)
-    with pytest.raises(VoxelError, match="1 of 120 voxels are NaN or infinite") as found:
+    with pytest.raises(VoxelError, match="NaN or infinity in 1 of 120 voxels") as found:
         read(path)
     check_message(found.value, path)
     assert read_header(path).shape == (4, 5, 6)

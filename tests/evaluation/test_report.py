@@ -4,11 +4,18 @@ import csv
 import io
 import json
 import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 
 from umd_engine.errors import MissingFileError, UnknownNameError
 from umd_engine.evaluation.conventions import convention
+from umd_engine.evaluation.failures import find_failures
+from umd_engine.evaluation.metrics import dice, iou, row_score
 from umd_engine.evaluation.report import FORMATS, render, render_case, report_run
 from umd_engine.evaluation.rows import Row
 from umd_engine.evaluation.store import Store
@@ -103,13 +110,64 @@ def test_markdown_has_the_papers_layout_and_the_counts():
     assert len(petmri) == 2
 
 
-def test_text_shows_the_same_cells_and_is_never_cut():
-    many = [row("a", "liver", "ok", 1, 1, 1, model=f"a_model_with_a_long_name_{i:02d}") for i in range(30)]
-    text = render(tables(rows=many), "text")
-    assert all(f"a_model_with_a_long_name_{i:02d}" in text for i in range(30)) and "…" not in text
-    (line,) = [line for line in text.splitlines() if "liver" in line and "0.5000" in line]
-    assert line.count("0.5000(0.0000)") == 30
-    assert [cell.strip() for cell in line.strip("│").split("│")][:2] == ["liver", "ct"]
+BORDERS = "┏━┳┓┡╇┩├─┼┤└┴┘"
+
+
+def assert_tables_are_whole(text, width):
+    """No line is wider than `width`, and all lines of a table are alike in width and in where columns end."""
+    ends = []
+    for line in text.splitlines():
+        assert cell_len(line) <= width, line
+        if line[:1] not in (*BORDERS, "│", "┃"):
+            continue
+        places = [i for i, char in enumerate(line) if char in "│┃┳╇┼┴┏┓┡┩├┤└┘"]
+        if line[0] == "┏":
+            ends = places
+        assert places == ends, line
+
+
+@pytest.mark.parametrize("width", ["40", "60", "100", "300"])
+def test_text_fits_the_terminal_and_nothing_is_cut(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    names = [f"a_model_with_a_long_name_{i:02d}" for i in range(30)]
+    organs = ("portal_vein_and_splenic_vein", "liver")
+    many = [row("a", organ, "ok", 1, 1, 1, model=name) for name in names for organ in organs]
+    many += [row("b", organ, "ok", 0, 0, 0, model=name) for name in names for organ in organs]
+    many += [row("c", organ, "corrupt-file", model=name) for name in names for organ in organs]
+    text = render(tables("nnunet", many), "text", find_failures(many))
+    assert_tables_are_whole(text, int(width))
+    scores, counts = text.split("Scans\n")
+    shown = [[cell.strip() for cell in line.strip("│").split("│")] for line in scores.splitlines()]
+    liver = [cells for cells in shown if cells[0] == "liver"]
+    assert all(cells[1] == "ct" for cells in liver)
+    assert sum(cells.count("0.5000(-)") for cells in liver) == 30
+    assert "…" not in text and counts.count("not-counted=1") == 30 * 3
+    if int(width) > 60:
+        assert all(name in scores for name in names)
+
+
+@pytest.mark.parametrize("width", ["40", "60", "100"])
+def test_one_case_fits_the_terminal(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    one = [row("a", "portal_vein_and_splenic_vein", "ok", 10**8, 10**8, 10**8, voxel_ml=0.5)]
+    one += [row("a", "a_mask_whose_organ_has_a_very_long_name_of_55_characters", "unsupported-model")]
+    text = render_case(one, convention("umd"))
+    assert_tables_are_whole(text, int(width))
+    assert text.count("100000000") >= 3 and "100000000.00" in text and "unsupported-mo" in text
+
+
+def test_without_a_terminal_text_is_100_columns_wide():
+    code = "from umd_engine.evaluation.text_tables import output_width; print(output_width())"
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+    )
+    assert done.stdout == "100\n"
+
+
+def test_the_title_is_not_wrapped_to_the_tables_width():
+    text = render(tables(rows=[row("a", "liver", "ok", 1, 1, 1)]), "text")
+    assert text.splitlines()[0] == "Dice, cohort petct: mean(SD) over scans"
 
 
 @pytest.mark.parametrize("form", ["text", "markdown"])
@@ -131,10 +189,12 @@ HOSTILE = "=cmd|' /C calc'!A0 [red]x[/red] <b>\x1b[31m\n|`*"
 def test_text_from_data_cannot_break_out(form):
     hostile = [row("a", HOSTILE, "ok", 1, 1, 1, model=HOSTILE, cohort=HOSTILE, modality="pet")]
     hostile += [row("b", HOSTILE, "bad\n| x |", model=HOSTILE, cohort=HOSTILE, modality="pet")]
-    shown = render(tables(rows=hostile), form)
+    hostile += [row("c", HOSTILE, "corrupt-file", message=HOSTILE, model=HOSTILE, cohort=HOSTILE, modality="pet")]
+    shown = render(tables(rows=hostile), form, find_failures(hostile))
     assert "\x1b" not in shown or form == "csv"
     if form == "text":
         assert "[red]x[/red]" in shown
+        assert_tables_are_whole(shown, 100)
     if form == "markdown":
         assert all(len(cells) == 3 for table in pipe_tables(shown.replace(r"\|", "")) for cells in table)
         assert "<b>" not in shown.replace(r"\<b\>", "")
@@ -148,9 +208,10 @@ def test_text_from_data_cannot_break_out(form):
 def test_a_run_is_reported_under_any_convention_without_inference(tmp_path):
     with Store(tmp_path / "store.sqlite") as store:
         store.add(ROWS)
+    failures = find_failures(ROWS)
     for form in FORMATS:
-        assert report_run(tmp_path, convention("umd"), form) == render(tables(), form)
-        assert report_run(tmp_path, convention("nnunet"), form) == render(tables("nnunet"), form)
+        assert report_run(tmp_path, convention("umd"), form) == render(tables(), form, failures)
+        assert report_run(tmp_path, convention("nnunet"), form) == render(tables("nnunet"), form, failures)
     assert "IoU, cohort petct" in report_run(tmp_path, convention("umd"), "text", "iou")
 
 
@@ -159,11 +220,13 @@ def test_a_folder_without_a_store_and_an_unknown_format(tmp_path):
         report_run(tmp_path, convention("umd"), "text")
     with pytest.raises(UnknownNameError, match="did you mean markdown"):
         render(tables(), "markdow")
+    with pytest.raises(UnknownNameError, match="did you mean rows"):
+        report_run(tmp_path, convention("umd"), "row")
 
 
 def test_no_rows():
     assert render((), "text") == render((), "markdown") == "no results"
-    assert json.loads(render((), "json")) == {"tables": []}
+    assert json.loads(render((), "json")) == {"tables": [], "failures": []}
     assert len(render((), "csv").splitlines()) == 1
 
 
@@ -177,3 +240,63 @@ def test_one_case_in_detail():
     assert ["liver", "ok", "0.5000", "0.3333", "1", "1", "1", "1.00", "1.00"] in lines
     assert ["brain", "no-reference", "-", "-", "-", "4", "-", "-", "2.00"] in lines
     assert ["colon", "bad-label", "-", "-", "-", "-", "-", "-", "-"] in lines
+
+
+BROKEN = [
+    row(s, organ, "bad-checkpoint", message="w.pth: no weights\n (name the folder)")
+    for s in "abcde"
+    for organ in ("liver", "brain")
+] + [row("e", "colon", "ok", 1, 1, 1), row("e", "liver", "corrupt-file", model="n", message="e.nii: truncated")]
+
+
+def test_failures_are_listed_a_scan_and_model_each():
+    shown = json.loads(render(tables(rows=BROKEN), "json", find_failures(BROKEN)))["failures"]
+    assert [(f["scan_id"], f["model"], f["status"]) for f in shown] == [
+        *((f"{s}_ct", "m", "bad-checkpoint") for s in "abcde"),
+        ("e_ct", "n", "corrupt-file"),
+    ]
+    assert shown[0] == {
+        "cohort": "petct", "subject": "a", "scan_id": "a_ct", "model": "m", "status": "bad-checkpoint",
+        "message": "w.pth: no weights\n (name the folder)", "organs": ["liver", "brain"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "heading", "mark"), [("text", "Failures", ""), ("markdown", "## Failures\n", "- ")])
+def test_failures_are_grouped_after_the_tables(form, heading, mark):
+    text = render(tables(rows=BROKEN), form, find_failures(BROKEN))
+    listed = text.split(f"\n\n{heading}\n")[1].replace("\\", "").splitlines()
+    assert listed == [
+        f"{mark}m [bad-checkpoint] a_ct, b_ct, c_ct and 2 more: w.pth: no weights (name the folder)",
+        f"{mark}n [corrupt-file] e_ct: e.nii: truncated",
+    ]
+    assert "Failures" not in render(tables(rows=BROKEN), form)
+
+
+def test_a_failure_that_a_later_step_mended_is_none():
+    first = row("a", "liver", "out-of-memory", message="too big")
+    assert find_failures([first, replace(first, status="ok", tp=1, fp=1, fn=1, step=1)]) == ()
+
+
+@pytest.mark.parametrize("name", ["umd", "metrics-reloaded"])
+def test_rows_are_every_row_of_the_store(tmp_path, name):
+    rows = [*ROWS, row("d", "liver", "bad-label", message=HOSTILE), row("a", "liver", "ok", 1, 0, 0, step=1)]
+    rows.append(row("=d", "liver", "ok", 1, 2, 0, voxel_ml=0.1 + 0.2))
+    with Store(tmp_path / "store.sqlite") as store:
+        store.add(rows)
+        stored = list(store.rows())
+    text = report_run(tmp_path, convention(name), "rows")
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert text.splitlines()[0] == (
+        "cohort,subject,scan_id,modality,model,plan,organ,step,repeat,status,tp,fp,fn,voxel_ml,dice,iou,message"
+    )
+    assert len(lines) == len(stored) == len(rows)
+    for line, kept in zip(lines, stored, strict=True):
+        for column in ("cohort", "subject", "scan_id", "modality", "model", "plan", "organ", "status", "message"):
+            assert line[column].removeprefix("'") == getattr(kept, column)
+            assert not line[column].startswith(("=", "+", "-", "@"))
+        for column in ("step", "repeat", "tp", "fp", "fn", "voxel_ml"):
+            value = getattr(kept, column)
+            assert line[column] == ("" if value is None else str(value))
+        scores = (row_score(kept, convention(name), score) for score in (dice, iou))
+        assert [same(line[column], score) for column, score in zip(("dice", "iou"), scores, strict=True)] == [True] * 2
+    assert sum(line["dice"] == "0.0" for line in lines) == (0 if name == "umd" else 3)
