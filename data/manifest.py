@@ -199,7 +199,8 @@ def _column_faults(columns: Sequence[str]) -> Iterator[str]:
         subject = f"column {missing[0]} is" if len(missing) == 1 else f"columns {', '.join(missing)} are"
         yield f"{subject} missing (a CSV file is separated by commas)"
     if unknown := [c for c in columns if c not in COLUMNS]:
-        yield f"unknown column{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}; known: {', '.join(COLUMNS)}"
+        noun = "unknown columns" if len(unknown) > 1 else "unknown column"
+        yield f"{noun} {', '.join(map(repr, unknown))}; known: {', '.join(COLUMNS)}"
     if twice := sorted({c for c in columns if columns.count(c) > 1}):
         yield f"more than one column of the name {' and of '.join(map(repr, twice))}"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from umd_engine.evaluation.rows import Row
-from umd_engine.evaluation.tables import last_steps
+from umd_engine.evaluation.tables import last_steps, organ_order
 from umd_engine.evaluation.wording import plain
 
 SHOWN = 3
@@ -27,12 +27,12 @@ class Failure:
 
 
 def find_failures(rows: Iterable[Row]) -> tuple[Failure, ...]:
-    """One a scan, model, status and message, in the order of the rows; of several steps the last counts."""
-    organs: dict[tuple[str, ...], dict[str, None]] = defaultdict(dict)
+    """One a scan, model, status and message, in that order; of several steps the last counts."""
+    organs: dict[tuple[str, str, str, str, str, str], list[str]] = defaultdict(list)
     for row in last_steps(rows):
         if row.failed:
-            organs[row.cohort, row.subject, row.scan_id, row.model, row.status, row.message][row.organ] = None
-    return tuple(Failure(*place, organs=tuple(names)) for place, names in organs.items())
+            organs[row.cohort, row.subject, row.scan_id, row.model, row.status, row.message].append(row.organ)
+    return tuple(Failure(*place, tuple(organ_order(organs[place]))) for place in sorted(organs))
 
 
 def failure_lines(failures: Sequence[Failure]) -> list[str]:

@@ -130,9 +130,7 @@ def _check_grids(prediction: Volume, label: Volume) -> None:
         check_same_grid(label.grid, prediction.grid, prediction.path, reference="the label")
     except GeometryError as error:
         fault = f"prediction and label lie on different grids; {error.fault}"
-        raise GeometryError(
-            fault, where=prediction.path, mend=f"resample it onto the grid of {label.path}"
-        ) from error
+        raise GeometryError(fault, where=prediction.path, mend=f"resample it onto the grid of {label.path}") from error
 
 
 def _check_ids(ids: Sequence[int], voxels: Iterable[int], label_set: LabelSet, where: Path | None) -> None:

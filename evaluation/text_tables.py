@@ -52,9 +52,7 @@ def fitted(
     for columns in _parts(widths, width, keys):
         part = RichTable()
         for i in columns:
-            part.add_column(
-                Text(names[i]), width=widths[i], overflow="fold", justify="left" if i < left else "right"
-            )
+            part.add_column(Text(names[i]), width=widths[i], overflow="fold", justify="left" if i < left else "right")
         for number, row in enumerate(rows):
             part.add_row(*(Text(row[i]) for i in columns), end_section=number in ends)
         yield part

@@ -49,7 +49,7 @@ def test_other_grids_are_refused_and_the_difference_is_named(label, word):
 
 def test_the_error_names_the_reference():
     for other in (grid(shape=(40, 50, 61)), moved(0.5)):
-        with pytest.raises(GeometryError, match="the first image.*resample it onto the first image's grid") as found:
+        with pytest.raises(GeometryError, match=r"the first image.*resample it onto the first image's grid") as found:
             check_same_grid(grid(), other, reference="the first image")
         assert "label" not in str(found.value)
 

@@ -1,5 +1,7 @@
 """The executor with real small networks: results do not depend on batches or on what else is in flight."""
 
+import gc
+import weakref
 from functools import partial
 
 import pytest
@@ -156,6 +158,39 @@ def test_a_case_that_does_not_fit_alone_is_a_status(click_unit):
     outcomes = list(executor.run(jobs))
     assert [type(o.error) for o in outcomes] == [OutOfMemoryError] * 3
     assert all(o.error.status == "out-of-memory" for o in outcomes)
+
+
+class Picky:
+    """A session that cannot compute a batch holding one particular item."""
+
+    def __init__(self, session, bad):
+        self.session, self.bad = session, bad
+
+    def run(self, inputs):
+        if (inputs[0] == self.bad).all(1).any():
+            raise RuntimeError("cuDNN says no")
+        return self.session.run(inputs)
+
+
+def test_a_backend_error_fails_only_the_case_that_causes_it(click_unit, caplog):
+    x = torch.arange(24.0).reshape(6, 4) / 24
+    executor = Executor(lambda unit: Picky(opener(unit), torch.tanh(x[3])), batch_size=6, max_live=6)
+    outcomes = {o.key: o for o in executor.run(Job(i, 0, partial(clicks, click_unit, x[i], 2)) for i in range(6))}
+    assert [i for i in outcomes if outcomes[i].error] == [3]
+    assert "cuDNN says no" in str(outcomes[3].error)
+
+
+def test_an_error_holds_no_voxels(click_unit):
+    def fails():
+        voxels = torch.zeros(1000)
+        alive.append(weakref.ref(voxels))
+        raise VoxelError("bad")
+        yield
+
+    alive = []
+    (outcome,) = Executor(opener).run([Job(0, 0, fails)])
+    gc.collect()
+    assert outcome.error is not None and alive[0]() is None
 
 
 def test_a_manifest_of_any_length_is_taken_lazily(click_unit):

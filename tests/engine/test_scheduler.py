@@ -88,3 +88,12 @@ def test_a_limit_is_kept():
     assert scheduler.next_batch().size == 8
     scheduler.limit(5, 4)
     assert scheduler.next_batch().size == 2
+    scheduler.limit(5, 8)
+    scheduler.offer(scheduler.admit() or _another(scheduler), unit=5, count=9)
+    assert scheduler.next_batch().size == 4
+
+
+def _another(scheduler):
+    scheduler.finish(0)
+    scheduler.submit(0)
+    return scheduler.admit()

@@ -159,9 +159,7 @@ def test_one_case_fits_the_terminal(monkeypatch, width):
 def test_without_a_terminal_text_is_100_columns_wide():
     code = "from umd_engine.evaluation.text_tables import output_width; print(output_width())"
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "100\n"
 
 

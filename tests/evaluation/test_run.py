@@ -232,6 +232,22 @@ def test_every_bad_file_is_a_row_with_a_status_and_stops_nobody(tmp_path):
     assert f"{len(bad)} cases failed" in result.stderr
 
 
+def test_an_error_in_scoring_or_writing_is_a_status_too(tmp_path):
+    rows = [write_scan(tmp_path, "many", 0), write_scan(tmp_path, "good", 1)]
+    many = np.arange(34 * 36 * 30, dtype=np.uint16).reshape(34, 36, 30) % 400  # more ids than can be counted
+    nibabel.save(nibabel.Nifti1Image(many, affine()), tmp_path / "many_label.nii.gz")
+    manifest = write_manifest(tmp_path, rows)
+    (tmp_path / "labels.json").write_text(json.dumps({"labels": {f"organ{i}": i for i in range(1, 400)}, "name": "x"}))
+    evaluate(manifest, tmp_path / "run", code=1)
+    statuses = {(r.subject, r.status) for r in rows_of(tmp_path / "run")}
+    assert statuses == {("many", "bad-label"), ("good", "no-reference")}
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "masks").write_text("a file where a folder should be")
+    evaluate(manifest, blocked, "--save-masks", "--limit", 1, code=1)
+    assert {r.status for r in rows_of(blocked)} == {"data-error"}
+
+
 def test_a_mended_file_is_tried_again(tmp_path):
     rows = [write_scan(tmp_path, "a", 0), "petct,b,b_ct,ct,b.nii.gz,HU,b_label.nii.gz,labels.json"]
     manifest = write_manifest(tmp_path, rows)
@@ -292,6 +308,24 @@ def test_a_lone_broken_model_has_rows_of_the_label_sets_organs(cohort, tmp_path,
     umd("evaluate", cohort, "--out", tmp_path / "run", "--model", f"nnunet={broken}", code=1)
     rows = rows_of(tmp_path / "run")
     assert len(rows) == 4 * len(ORGANS) and {r.status for r in rows} == {"bad-checkpoint"}
+
+
+@pytest.mark.faults
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    manifest = make_cohort(tmp_path / "cohort", 6)
+    run = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "umd_engine.cli", "evaluate", str(manifest), "--out", str(run),
+        "--model", f"nnunet={MODEL}", "--set", "nnunet.folds=0",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not ((run / "store.sqlite").exists() and rows_of(run)):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "the same command goes on" in errors and "Traceback" not in errors
+    assert 4 <= len(rows_of(run)) < 24
 
 
 @pytest.mark.faults

@@ -91,7 +91,12 @@ def test_empty_maps_and_absent_ids(tmp_path):
 def test_faults_of_two_files_are_typed_and_name_the_file(pair, tmp_path):
     prediction, label, p, t = pair
     faults = [
-        (save(tmp_path / "small.nii.gz", p[1:]), label, GeometryError, r"small.*different grids.*but the label has.*t\.nii"),
+        (
+            save(tmp_path / "small.nii.gz", p[1:]),
+            label,
+            GeometryError,
+            r"small.*different grids.*the label has.*t\.nii",
+        ),
         (save(tmp_path / "moved.nii.gz", p, AFFINE + np.eye(4, k=3)), label, GeometryError, "moved.*different grids"),
         (save(tmp_path / "ids.nii.gz", p + 6), label, LabelError, "ids.nii.*6, 7, 8.* not in label set 'ours'"),
         (prediction, save(tmp_path / "ids2.nii.gz", t.astype(np.uint16) * 99), LabelError, "ids2.*'theirs'"),

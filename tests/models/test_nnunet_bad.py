@@ -2,21 +2,29 @@
 
 import json
 import pickle
+import random
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from umd_engine.engine.executor import run_program
 from umd_engine.errors import (
     CheckpointError,
     MissingFileError,
+    ModelError,
     OptionError,
     UnknownNameError,
     UnsupportedModelError,
     VoxelError,
 )
 from umd_engine.models.catalog import Request
+from umd_engine.models.checkpoint import load_checkpoint
+from umd_engine.models.nnunet.plans import _resampling
+from umd_engine.models.nnunet.prepare import prepare_image
+from umd_engine.models.ready import open_unit
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 
@@ -202,3 +210,82 @@ def test_the_protocol_and_the_weights_are_in_the_identity(folder):
     next(iter(content["network_weights"].values())).mul_(1.0001)
     torch.save(content, path)
     assert load(folder).weights != plain.weights
+
+
+@pytest.mark.parametrize(
+    "options", [{"separate_z_order": 2}, {"order": 2}, {"order_z": 5}], ids=lambda options: next(iter(options))
+)
+def test_resampling_options_that_do_not_exist_here(folder, options):
+    edit_json(
+        folder / "plans.json",
+        lambda plans: [c["resampling_fn_data_kwargs"].update(options) for c in plans["configurations"].values()
+                       if "resampling_fn_data_kwargs" in c],
+    )  # fmt: skip
+    refused(folder, UnsupportedModelError, next(iter(options)))
+
+
+def test_the_defaults_of_the_official_resampling_functions():
+    where = Path("plans.json")
+
+    def rule(function, **options):
+        return _resampling({"resampling_fn_data": function, "resampling_fn_data_kwargs": options}, "data", where)
+
+    assert rule("resample_data_or_seg_to_shape").force_separate_z is False
+    assert rule("resample_torch_fornnunet").force_separate_z is None
+    assert rule("resample_data_or_seg_to_shape", separate_z_anisotropy_threshold=1.5).anisotropy_threshold == 1.5
+
+
+def test_label_ids_with_gaps(folder):
+    edit_json(folder / "dataset.json", lambda dataset: dataset["labels"].update({next(reversed(dataset["labels"])): 9}))
+    with pytest.raises(CheckpointError, match="without gaps"):
+        load(folder)
+
+
+@pytest.mark.parametrize("labels", [{}, {"0": "background", "1": "liver"}])
+def test_labels_that_are_none(folder, labels):
+    edit_json(folder / "dataset.json", lambda dataset: dataset.update(labels=labels))
+    refused(folder, CheckpointError)
+
+
+def test_a_backup_of_a_fold_is_no_fold(folder):
+    first = next(folder.glob("fold_*"))
+    shutil.copytree(first, folder / f"{first.name}_backup")
+    assert len(load(folder).units) == 1
+
+
+@pytest.mark.parametrize("trainer", ["nnUNetTrainerBN", "nnUNet_Primus_M_Trainer"])
+def test_a_trainer_with_another_network(folder, trainer):
+    path = next(folder.glob("fold_*/checkpoint_final.pth"))
+    content = torch.load(path, weights_only=False)
+    torch.save(content | {"trainer_name": trainer}, path)
+    refused(folder, UnsupportedModelError, trainer)
+
+
+def test_logits_that_overflow_are_an_error(folder):
+    model = load(folder, variant="official")
+    with torch.no_grad():
+        for parameter in model.units[0].module.decoder.seg_layers[-1].parameters():
+            parameter.mul_(1e6)
+    case = prepare_image(torch.randn(1, 20, 24, 22), (2.0, 2.0, 2.0), model.plans)
+    with pytest.raises(ModelError, match="infinite"):
+        run_program(model.logits(case), partial(open_unit, backend="torch", device=torch.device("cpu")))
+
+
+@pytest.mark.parametrize("alias", ["", "../up", "a/b", ".hidden"])
+def test_an_alias_that_would_leave_the_run_folder(folder, alias):
+    with pytest.raises(OptionError, match="alias"):
+        Request.parse(f"nnunet@{alias}={folder}")
+
+
+def test_random_files_are_refused_with_a_typed_error(tmp_path):
+    rng = random.Random(0)
+    good = next((RECORDINGS / "lowres_model").glob("fold_*/checkpoint_final.pth")).read_bytes()
+    path = tmp_path / "x.pth"
+    for _ in range(150):
+        content = bytearray(good[: rng.randrange(len(good))] if rng.random() < 0.5 else rng.randbytes(200))
+        for _ in range(rng.randrange(4)):
+            if content:
+                content[rng.randrange(len(content))] = rng.randrange(256)
+        path.write_bytes(bytes(content))
+        with pytest.raises(CheckpointError):
+            load_checkpoint(path)
