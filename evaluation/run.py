@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -88,13 +88,15 @@ class Evaluation:
 
     def __init__(self, rows: Sequence[ScanRow], models: Sequence[Model], run: Path, settings: Settings):
         self.out, self.settings = run, settings
+        plans = {model.name: _plan(model, settings) for model in models}
+        self.wanted = all_cases(rows, models, plans, settings)
         self.sessions = _open_all(models, settings)
-        plans = {model.name: freeze_plan(model, run, settings) for model in models}
+        freeze_plans(plans.values(), run)
         with Store(run / "store.sqlite") as store:
-            for model in models:
-                store.forget(_unloaded_plan(model.name, settings).hash)  # it is tried again now
-                store.add_plan(plans[model.name].hash, plans[model.name].json)
-            self.wanted = all_cases(rows, models, plans, settings)
+            for name, plan in plans.items():
+                unloaded = _plan(UnloadedModel(name, UmdEngineError("not loaded"), ()), settings)
+                store.forget(unloaded.hash)  # it is tried again now
+                store.add_plan(plan.hash, plan.json)
             self.cases = missing_cases(self.wanted, store, run, settings)
 
     def run(self) -> Iterator[Ended]:
@@ -120,9 +122,10 @@ class Prediction:
 
     def __init__(self, rows: Sequence[ScanRow], models: Sequence[Model], run: Path, settings: Settings):
         self.out, self.settings = run, settings
-        self.sessions = _open_all(models, settings)
-        plans = {model.name: freeze_plan(model, run, settings) for model in models}
+        plans = {model.name: _plan(model, settings) for model in models}
         self.wanted = all_cases(rows, models, plans, settings)
+        self.sessions = _open_all(models, settings)
+        freeze_plans(plans.values(), run)
         self.cases = [case for case in self.wanted if not mask_path(case, run).exists()]
 
     def run(self) -> Iterator[Ended]:
@@ -144,24 +147,23 @@ def mask_path(case: Case, run: Path) -> Path:
     return run / "masks" / case.model.name / case.plan / row.cohort / row.subject / f"{row.scan_id}.nii.gz"
 
 
-def freeze_plan(model: Model, run: Path, settings: Settings) -> Plan:
-    """The model's plan, written whole to RUN/plans/HASH.json before work starts."""
-    plan = Plan.of(model, settings.precision, settings.backend, settings.seed)
-    path = run / "plans" / f"{plan.hash}.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+def freeze_plans(plans: Iterable[Plan], run: Path) -> None:
+    """Write each plan whole to RUN/plans/HASH.json, before work starts."""
+    for plan in plans:
+        path = run / "plans" / f"{plan.hash}.json"
         draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_text(plan.json + "\n", encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise StoreError(f"cannot write: {error.strerror}", where=path, mend="name a folder you may write") from None
-    return plan
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(plan.json + "\n", encoding="utf-8")
+            draft.replace(path)
+        except OSError as error:
+            raise StoreError(
+                f"the run folder cannot be written: {error.strerror}", where=run, mend="name a folder you may write"
+            ) from None
 
 
-def _unloaded_plan(name: str, settings: Settings) -> Plan:
-    """The plan of a model whose weights could not be read."""
-    unknown = UnloadedModel(name, UmdEngineError("not loaded"), ())
-    return Plan.of(unknown, settings.precision, settings.backend, settings.seed)
+def _plan(model: Model, settings: Settings) -> Plan:
+    return Plan.of(model, settings.precision, settings.backend, settings.seed)
 
 
 def all_cases(
