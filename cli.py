@@ -195,7 +195,8 @@ def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convent
     settings = _settings(options, save_masks=save_masks)
     work = runner.Evaluation(rows, load_models(requests, rows, settings.organs), run, settings)
     failures = _watch(work, quiet=as_json)
-    _print_report(run, chosen, "json" if as_json else "text")
+    # _finish lists the failures on standard error, where a redirected table does not hide them
+    _print_report(run, chosen, "json" if as_json else "text", list_failures=as_json)
     _finish(failures)
 
 
@@ -224,10 +225,10 @@ def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
     _finish(failures)
 
 
-def _print_report(run: Path, convention: Any, form: str) -> None:
+def _print_report(run: Path, convention: Any, form: str, list_failures: bool = True) -> None:
     from umd_engine.evaluation.report import report_run
 
-    click.echo(report_run(run, convention, form))
+    click.echo(report_run(run, convention, form, list_failures=list_failures))
 
 
 @main.command()

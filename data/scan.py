@@ -30,7 +30,7 @@ def read_scan(row: ScanRow, with_label: bool = True) -> Scan:
     """
     images = tuple(read(path) for path in row.images)
     for image in images[1:]:
-        check_same_grid(images[0].grid, image.grid, where=image.path)
+        check_same_grid(images[0].grid, image.grid, where=image.path, reference="the first image")
     if not with_label or row.label is None or row.label_set is None:
         return Scan(row, images)
     label, label_set = read_labels(row.label), load_label_set(row.label_set)

@@ -42,11 +42,12 @@ def render(tables: Sequence[Table], form: str, failures: Sequence[Failure] = ())
     return FORMATS[form](tables, failures).rstrip("\n")
 
 
-def report_run(run: Path, convention: Convention, form: str, metric: str = "dice") -> str:
+def report_run(run: Path, convention: Convention, form: str, metric: str = "dice", list_failures: bool = True) -> str:
     """The report of a run's store, which is not written to.
 
     Args:
         form: as for `render`, or "rows": CSV with a line a row of the store, for statistics elsewhere.
+        list_failures: say which scans failed, and why, after the tables.
 
     Raises:
         MissingFileError: the run has no store. StoreError, UnknownNameError.
@@ -57,7 +58,7 @@ def report_run(run: Path, convention: Convention, form: str, metric: str = "dice
         rows = list(store.rows())
     if form == ROWS:
         return rows_csv(rows, convention).rstrip("\n")
-    return render(build_tables(rows, convention, metric), form, find_failures(rows))
+    return render(build_tables(rows, convention, metric), form, find_failures(rows) if list_failures else ())
 
 
 def _lines(rows: Sequence[OrganRow], shown: Shown) -> Iterator[list[str]]:
