@@ -106,70 +106,6 @@ def _bytes(gigabytes: float) -> int:
     return int(gigabytes * 1e9)
 
 
-def _watch(work: Any, quiet: bool) -> list[Any]:
-    """Follow cases with a progress bar on standard error; returns the failures. Ctrl-C says how to go on."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("ETA"), TimeRemainingColumn(),
-    )  # fmt: skip
-    done = len(work.wanted) - len(work.cases)
-    if done:
-        click.echo(f"{done} of {len(work.wanted)} cases are already done", err=True)
-    failures, ended = [], 0
-    try:
-        with Progress(*columns, console=Console(stderr=True), disable=quiet or not work.cases) as progress:
-            task = progress.add_task("cases", total=len(work.cases))
-            for case in work.run():
-                progress.advance(task)
-                ended += 1
-                if case.error is not None:
-                    failures.append(case)
-    except KeyboardInterrupt:
-        click.echo(
-            f"interrupted: {done + ended} of {len(work.wanted)} cases are done; the same command goes on", err=True
-        )
-        sys.exit(130)
-    return failures
-
-
-def _list_failures(failures: list[Any]) -> list[dict[str, str]]:
-    return [
-        {
-            "cohort": ended.case.row.cohort,
-            "subject": ended.case.row.subject,
-            "scan_id": ended.case.row.scan_id,
-            "model": ended.case.model.name,
-            "status": ended.error.status,
-            "message": str(ended.error),
-        }
-        for ended in failures
-    ]
-
-
-def _finish(failures: list[Any]) -> None:
-    """List failures, one line a cause: a model that cannot be loaded fails every scan alike."""
-    alike: dict[tuple[str, str, str], list[str]] = {}
-    for f in _list_failures(failures):
-        alike.setdefault((f["model"], f["status"], f["message"]), []).append(f["scan_id"])
-    for (model, status, message), scans in alike.items():
-        more = f" and {len(scans) - 3} more" if len(scans) > 3 else ""
-        click.echo(f"failed: {', '.join(scans[:3])}{more} {model} [{status}] {message}", err=True)
-    if failures:
-        cases = "case" if len(failures) == 1 else "cases"
-        click.echo(f"{len(failures)} {cases} failed; the same command tries them again", err=True)
-        sys.exit(1)
-
-
 @main.command()
 @click.argument("manifest", type=_path())
 @_run_options
@@ -188,16 +124,18 @@ def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convent
     from umd_engine.evaluation import run as runner
     from umd_engine.evaluation.conventions import convention as find_convention
     from umd_engine.evaluation.loading import load_models, parse_requests
+    from umd_engine.evaluation.progress import tell_failures, watch
 
     chosen = find_convention(convention)
     requests = parse_requests(options["models"], options["settings"])
     rows = _selection(manifest, options["modality"], options["limit"])
     settings = _settings(options, save_masks=save_masks)
     work = runner.Evaluation(rows, load_models(requests, rows, settings.organs), run, settings)
-    failures = _watch(work, quiet=as_json)
-    # _finish lists the failures on standard error, where a redirected table does not hide them
+    failures = watch(work, quiet=as_json)
+    # the failures are listed on standard error, where a redirected table does not hide them
     _print_report(run, chosen, "json" if as_json else "text", list_failures=as_json)
-    _finish(failures)
+    if tell_failures(failures):
+        sys.exit(1)
 
 
 @main.command()
@@ -212,17 +150,19 @@ def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
     """
     from umd_engine.evaluation import run as runner
     from umd_engine.evaluation.loading import load_models, parse_requests
+    from umd_engine.evaluation.progress import list_failures, tell_failures, watch
 
     requests = parse_requests(options["models"], options["settings"])
     rows = _selection(manifest, options["modality"], options["limit"])
     settings = _settings(options)
     work = runner.Prediction(rows, load_models(requests, rows, settings.organs), run, settings)
-    failures = _watch(work, quiet=as_json)
+    failures = watch(work, quiet=as_json)
     if as_json:
-        click.echo(json.dumps({"masks": work.masks(), "failures": _list_failures(failures)}, indent=1))
+        click.echo(json.dumps({"masks": work.masks(), "failures": list_failures(failures)}, indent=1))
     else:
         click.echo(f"{len(work.masks())} masks under {run / 'masks'}")
-    _finish(failures)
+    if tell_failures(failures):
+        sys.exit(1)
 
 
 def _print_report(run: Path, convention: Any, form: str, list_failures: bool = True) -> None:

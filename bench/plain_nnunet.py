@@ -1,6 +1,7 @@
 """The peer that the engine is held against: an nnU-Net script as a lab would write it.
 
-One scan after another, one window after another, nothing of the engine: nibabel, SciPy, torch and a loop.
+One scan after another, one window after another, nothing of the engine but its safe
+loading: nibabel, SciPy, torch and a loop.
 It sums in float32 and resamples logits trilinearly in float32, as the engine's default variant does, for
 one-channel CT models with isotropic resampling (the recorded model folders).
 """
@@ -16,6 +17,8 @@ import nibabel
 import numpy as np
 import torch
 from scipy import ndimage
+
+from umd_engine.models.checkpoint import load_checkpoint
 
 Scores = dict[str, tuple[int, int, int]]
 
@@ -34,8 +37,7 @@ def load(folder: Path, fold: int = 0) -> tuple[torch.nn.Module, dict[str, Any], 
         input_channels=1, num_classes=len(dataset["labels"]), deep_supervision=False, **arguments
     )
     path = folder / f"fold_{fold}" / "checkpoint_final.pth"
-    checkpoint = torch.load(path, map_location="cpu", weights_only=False)  # the script trusts its own file
-    network.load_state_dict(checkpoint["network_weights"])
+    network.load_state_dict(load_checkpoint(path)["network_weights"])
     return network.eval(), plans, dataset
 
 

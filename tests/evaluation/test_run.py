@@ -310,14 +310,18 @@ def test_a_lone_broken_model_has_rows_of_the_label_sets_organs(cohort, tmp_path,
     assert len(rows) == 4 * len(ORGANS) and {r.status for r in rows} == {"bad-checkpoint"}
 
 
+def command_of(manifest, run):
+    return [
+        sys.executable, "-m", "umd_engine.cli", "evaluate", str(manifest), "--out", str(run),
+        "--model", f"nnunet={MODEL}", "--set", "nnunet.folds=0",
+    ]  # fmt: skip
+
+
 @pytest.mark.faults
 def test_ctrl_c_says_how_to_go_on(tmp_path):
     manifest = make_cohort(tmp_path / "cohort", 6)
     run = tmp_path / "run"
-    command = [
-        sys.executable, "-m", "umd_engine.cli", "evaluate", str(manifest), "--out", str(run),
-        "--model", f"nnunet={MODEL}", "--set", "nnunet.folds=0",
-    ]  # fmt: skip
+    command = command_of(manifest, run)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not ((run / "store.sqlite").exists() and rows_of(run)):
@@ -332,10 +336,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
 def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
     manifest = make_cohort(tmp_path / "cohort", 6)
     run = tmp_path / "run"
-    command = [
-        sys.executable, "-m", "umd_engine.cli", "evaluate", str(manifest), "--out", str(run),
-        "--model", f"nnunet={MODEL}", "--set", "nnunet.folds=0",
-    ]  # fmt: skip
+    command = command_of(manifest, run)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120

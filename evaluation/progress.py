@@ -1,0 +1,71 @@
+"""A run followed by a person: a progress bar, and the failures at the end, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from umd_engine.evaluation.run import Ended, Evaluation, Prediction
+
+INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def watch(work: Evaluation | Prediction, quiet: bool) -> list[Ended]:
+    """Follow cases to the end; returns the failures. Ctrl-C says how to go on, and exits."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("ETA"), TimeRemainingColumn(),
+    )  # fmt: skip
+    total = len(work.wanted)
+    done = total - len(work.cases)
+    if done:
+        say(f"{done} of {total} cases are already done")
+    failures = []
+    try:
+        with Progress(*columns, console=Console(stderr=True), disable=quiet or not work.cases) as progress:
+            task = progress.add_task("cases", total=len(work.cases))
+            for ended in work.run():
+                progress.advance(task)
+                done += 1
+                if ended.error is not None:
+                    failures.append(ended)
+    except KeyboardInterrupt:
+        say(f"interrupted: {done} of {total} cases are done; the same command goes on")
+        sys.exit(INTERRUPTED)
+    return failures
+
+
+def list_failures(failures: Sequence[Ended]) -> list[dict[str, str]]:
+    """One record a failed case."""
+    return [
+        {
+            "cohort": ended.case.row.cohort,
+            "subject": ended.case.row.subject,
+            "scan_id": ended.case.row.scan_id,
+            "model": ended.case.model.name,
+            "status": ended.error.status,
+            "message": str(ended.error),
+        }
+        for ended in failures
+        if ended.error is not None
+    ]
+
+
+def tell_failures(failures: Sequence[Ended]) -> bool:
+    """List failures, one line a cause: a model that cannot be loaded fails every scan alike. True if there are any."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for failure in list_failures(failures):
+        alike.setdefault((failure["model"], failure["status"], failure["message"]), []).append(failure["scan_id"])
+    for (model, status, message), scans in alike.items():
+        more = f" and {len(scans) - 3} more" if len(scans) > 3 else ""
+        say(f"failed: {', '.join(scans[:3])}{more} {model} [{status}] {message}")
+    if failures:
+        say(f"{len(failures)} case{'s' * (len(failures) > 1)} failed; the same command tries them again")
+    return bool(failures)
