@@ -25,14 +25,16 @@ def umd(*arguments):
     return result.stdout
 
 
-@pytest.mark.parametrize("subjects", [1, pytest.param(8, marks=pytest.mark.full)])
-def test_import_evaluate_report(tmp_path, subjects):
+# With one window a call, as the script calls the network, every voxel is equal. With two, torch computes the
+# convolutions in another way: float32 logits differ in the last digits, and random weights leave near ties.
+@pytest.mark.parametrize(("subjects", "batch", "voxels"), [(1, 1, 0), pytest.param(8, 2, 2, marks=pytest.mark.full)])
+def test_import_evaluate_report(tmp_path, subjects, batch, voxels):
     """Mirroring is off on both sides: it is the same sum with eight times the work."""
     manifest, run = tmp_path / "scans.csv", tmp_path / "run"
     channels = [word for c in ("0=ct", "1=pet", "2=mr") for word in ("--channel", c)]
     umd("data", "import", DATA / "sts_pet_ct_mr", "--layout", "nnunet", *channels, "--out", manifest)
     assert len(read_manifest(manifest)) == 24
-    options = ("--set", "nnunet.folds=0", "--set", "nnunet.mirroring=false", "--save-masks")
+    options = ("--set", "nnunet.folds=0", "--set", "nnunet.mirroring=false", "--save-masks", "--batch", batch)
     scans = 3 * subjects
     umd("evaluate", manifest, "--out", run, "--model", f"nnunet={MODEL}", *options, "--limit", scans)
 
@@ -51,9 +53,10 @@ def test_import_evaluate_report(tmp_path, subjects):
     for scan, image in zip(read_manifest(manifest)[:scans], images, strict=True):
         (path,) = run.glob(f"masks/nnunet/*/petct/{scan.subject}/{scan.scan_id}.nii.gz")
         ours, theirs, source = nibabel.load(path), nibabel.load(plain / image.name), nibabel.load(image)
-        assert np.array_equal(np.asanyarray(ours.dataobj), np.asanyarray(theirs.dataobj)), scan.scan_id
+        mask = np.asanyarray(ours.dataobj)
+        assert (mask != np.asanyarray(theirs.dataobj)).sum() <= voxels, scan.scan_id
         assert np.array_equal(ours.affine, source.affine) and ours.shape == source.shape
         for row in (r for r in rows if r.scan_id == scan.scan_id):
-            assert row.fp == (np.asanyarray(theirs.dataobj) == organs[row.organ]).sum()
+            assert row.fp == (mask == organs[row.organ]).sum()
     report = umd("report", run)
     assert "liver" in report and "no-reference" in report

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nibabel
@@ -322,7 +323,13 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
     manifest = make_cohort(tmp_path / "cohort", 6)
     run = tmp_path / "run"
     command = command_of(manifest, run)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job starts with it ignored
+    )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not ((run / "store.sqlite").exists() and rows_of(run)):
         time.sleep(0.05)
