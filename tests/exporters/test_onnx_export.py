@@ -67,7 +67,9 @@ def test_a_half_written_artifact_is_never_used(tmp_path):
     draft.mkdir(parents=True)
     (draft / "unit.onnx").write_bytes(b"half")
     (x,) = unit.example(1)
-    OnnxSession(export_onnx(unit, tmp_path), CPU).run((x,))
+    path = export_onnx(unit, tmp_path)
+    (got,) = OnnxSession(path, CPU).run((x,))
+    assert path.parent != draft and got.shape == (1, 4, 8, 9, 10)
 
 
 def test_two_exports_at_once_give_one_artifact(tmp_path):
