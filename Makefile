@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := engine kernels exporters models evaluation data bench cli.py errors.py __init__.py setup.py tests
 
-.PHONY: setup test test-full test-faults test-gpu gpu-bundle bench lint format clean
+.PHONY: setup demo test test-full test-faults test-gpu gpu-bundle bench lint format clean
 
 setup: $(VENV)/.ready
 
@@ -37,6 +37,9 @@ test-full: lint
 
 test-faults: setup
 	$(BIN)/python -m pytest -m faults
+
+demo: setup
+	$(BIN)/umd-engine demo --out demo-run
 
 # On a machine with a GPU and its own torch: PYTHON=python3 make test-gpu, after `make gpu-bundle` elsewhere.
 test-gpu:

@@ -150,18 +150,47 @@ def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
     """
     from umd_engine.evaluation import run as runner
     from umd_engine.evaluation.loading import load_models, parse_requests
-    from umd_engine.evaluation.progress import list_failures, tell_failures, watch
+    from umd_engine.evaluation.progress import count_scans, list_failures, tell_failures, watch
+    from umd_engine.evaluation.synthetic import warning
 
     requests = parse_requests(options["models"], options["settings"])
     rows = _selection(manifest, options["modality"], options["limit"])
     settings = _settings(options)
     work = runner.Prediction(rows, load_models(requests, rows, settings.organs), run, settings)
     failures = watch(work, quiet=as_json)
+    scans, synthetic = count_scans(work)
     if as_json:
-        click.echo(json.dumps({"masks": work.masks(), "failures": list_failures(failures)}, indent=1))
+        counts = {"scans": scans, "synthetic": synthetic}
+        click.echo(json.dumps({"masks": work.masks(), **counts, "failures": list_failures(failures)}, indent=1))
     else:
+        if synthetic:
+            click.echo(warning(synthetic, scans, "masks"))
         click.echo(f"{len(work.masks())} masks under {run / 'masks'}")
     if tell_failures(failures):
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--out", type=_path(), default="demo-run", show_default=True, help="The demo's folder.")
+@click.option("--subjects", default=4, show_default=True, help="Made-up subjects, each with a CT and a PET.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
+def demo(out: Path, subjects: int, as_json: bool) -> None:
+    """The main job on synthetic data: scans, two small networks, a paired table, a picture.
+
+    Needs no data, no checkpoint and no GPU. The same command again does only what is missing.
+
+    \b
+    Example:
+      umd-engine demo --out demo-run
+    """
+    from umd_engine.bench.demo.study import run_demo
+    from umd_engine.engine.host_memory import keep_freed_memory
+
+    keep_freed_memory()
+    done = run_demo(out, subjects, "json" if as_json else "text", quiet=as_json)
+    click.echo(done.report)
+    click.echo(f"picture in {done.picture}; again: umd-engine report {done.run}", err=True)
+    if done.failed:
         sys.exit(1)
 
 
@@ -182,8 +211,15 @@ def _print_report(run: Path, convention: Any, form: str, list_failures: bool = T
     type=click.Choice(["text", "markdown", "csv", "json", "rows"]),
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-def report(run: Path, convention: str, form: str, as_json: bool) -> None:
-    """Tables of a run in the paper's layout: organ rows, model columns, mean(SD), a line a modality.
+@click.option(
+    "--picture",
+    type=_path(),
+    metavar="FILE",
+    help="Also draw organs x modality x model into a .png, .svg or .pdf file.",
+)
+def report(run: Path, convention: str, form: str, as_json: bool, picture: Path | None) -> None:
+    """Tables of a run in the paper's layout: organ rows, model columns, mean(SD), a line a modality
+    and the gap between them.
 
     `--format rows` is a CSV with one line a scan, model and organ, for statistics elsewhere.
 
@@ -191,10 +227,17 @@ def report(run: Path, convention: str, form: str, as_json: bool) -> None:
     Examples:
       umd-engine report run
       umd-engine report run --convention nnunet --format markdown > table.md
+      umd-engine report run --picture gaps.png
     """
     from umd_engine.evaluation.conventions import convention as find_convention
 
-    _print_report(run, find_convention(convention), "json" if as_json else form)
+    chosen = find_convention(convention)
+    if picture is not None:
+        from umd_engine.evaluation.picture import draw_run
+
+        draw_run(run, chosen, picture)
+        click.echo(f"picture in {picture}", err=True)
+    _print_report(run, chosen, "json" if as_json else form)
 
 
 @main.command()
@@ -236,27 +279,44 @@ def data() -> None:
 
 @data.command("import")
 @click.argument("folder", type=_path())
-@click.option("--layout", required=True, help="How the folder is laid out: nnunet.")
+@click.option("--layout", required=True, help="How the folder is laid out: plain, nnunet, msd or totalsegmentator.")
 @click.option(
     "--channel",
     "channels",
     multiple=True,
     metavar="N=MODALITY",
-    help="One scan a channel, e.g. 0=ct; repeatable.",
+    help="nnunet: one scan a channel, e.g. 0=ct; repeatable.",
 )
+@click.option("--modality", type=click.Choice(["ct", "mr", "pet"]), help="plain, msd: of every scan.")
+@click.option("--unit", help="plain, msd: of the voxels; default HU for ct, SUV for pet, none for mr.")
+@click.option("--label-set", metavar="NAME|FILE", help="plain: what the ids of the labels mean.")
 @click.option("--cohort", default="petct", show_default=True, help="petct, petmri or a name of your own.")
 @click.option("--out", type=_path(), required=True, help="The manifest, .csv or .parquet.")
-def import_(folder: Path, layout: str, channels: tuple[str, ...], cohort: str, out: Path) -> None:
-    """Write a manifest of a folder's scans.
+def import_(folder: Path, layout: str, channels: tuple[str, ...], out: Path, **options: Any) -> None:
+    """Write a manifest of a folder's scans. Exits with 1 if a case is left out.
 
     \b
-    Example: one image file per channel, each a modality of its own
+    Examples:
       umd-engine data import Dataset001_STS --layout nnunet --channel 0=ct --channel 1=pet --out scans.csv
+      umd-engine data import FOLDER --layout plain --modality ct --label-set umd13 --out scans.csv
+      umd-engine data import Task09_Spleen --layout msd --out spleen.csv
+      umd-engine data import Totalsegmentator_dataset_v201 --layout totalsegmentator --out ts.csv
     """
-    from umd_engine.data.layouts import import_layout
+    from umd_engine.data.layouts import ImportOptions, import_layout
+    from umd_engine.data.progress import watching
+    from umd_engine.data.words import counted
 
-    rows = import_layout(layout, folder, out, cohort=cohort, channels=_channels(channels))
-    click.echo(f"{len(rows)} scans of {len({row.subject for row in rows})} subjects in {out}")
+    with watching("label maps") as watch:
+        found = import_layout(layout, folder, out, ImportOptions(channels=_channels(channels), **options), watch)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    for left in found.left_out:
+        click.echo(f"left out: {left}", err=True)
+    subjects = {row.subject for row in found.rows}
+    click.echo(f"{counted(len(found.rows), 'scan')} of {counted(len(subjects), 'subject')} in {out}")
+    if found.left_out:
+        click.echo(f"{len(found.left_out)} left out; mend them, remove {out} and import again", err=True)
+        sys.exit(1)
 
 
 def _channels(texts: tuple[str, ...]) -> dict[int, str] | None:
@@ -267,22 +327,68 @@ def _channels(texts: tuple[str, ...]) -> dict[int, str] | None:
 
 
 @data.command()
+@click.option("--cohort", default="petct", show_default=True, help="petct (CT and PET) or petmri (MR and PET).")
+@click.option("--subjects", default=4, show_default=True, help="How many, each with two scans.")
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same bytes.")
+@click.option("--size", default="small", show_default=True, help="small, or full: what a scanner delivers.")
+@click.option("--out", type=_path(), help="The folder to make.  [default: phantom-COHORT]")
+def phantom(cohort: str, subjects: int, seed: int, size: str, out: Path | None) -> None:
+    """Make whole-body scans of people who do not exist, with exact labels, to try everything out.
+
+    \b
+    Examples:
+      umd-engine data phantom --cohort petct --subjects 4
+      umd-engine data phantom --cohort petmri --subjects 1 --size full --seed 7 --out phantom-full
+    """
+    from umd_engine.data.phantom.files import MANIFEST, write_cohort
+    from umd_engine.data.progress import watching
+
+    folder = out or Path(f"phantom-{cohort}")
+    with watching("phantoms") as watch:
+        rows = write_cohort(folder, cohort, subjects, seed, size, watch)
+    click.echo(f"{len(rows)} synthetic scans of {subjects} made-up subjects in {folder / MANIFEST}")
+
+
+@data.command()
 @click.argument("manifest", type=_path())
 @click.option("--quick", is_flag=True, help="Headers only, no voxels.")
+@click.option("--fix-suggestions", "suggest", is_flag=True, help="Say how to mend each fault; no file is changed.")
 @click.option("--json", "as_json", is_flag=True, help="One object a fault.")
-def check(manifest: Path, quick: bool, as_json: bool) -> None:
-    """Find every fault of every row before any work. Exits with 1 if there is one."""
+def check(manifest: Path, quick: bool, suggest: bool, as_json: bool) -> None:
+    """Find every fault of every row before any work. Exits with 1 if there is one.
+
+    \b
+    Example:
+      umd-engine data check scans.csv --fix-suggestions
+    """
     from umd_engine.data.check import check_manifest
+    from umd_engine.data.words import counted
 
     faults = list(check_manifest(manifest, deep=not quick))
-    if as_json:
+    if suggest:
+        _print_suggestions(manifest, faults, quick, as_json)
+    elif as_json:
         click.echo(json.dumps([fault.as_dict() for fault in faults], indent=1))
     else:
         for fault in faults:
             click.echo(str(fault))
-        click.echo(f"{len(faults)} fault{'s' * (len(faults) > 1)}" if faults else "no faults")
+    if not as_json:
+        click.echo(counted(len(faults), "fault") if faults else "no faults")
     if faults:
         sys.exit(1)
+
+
+def _print_suggestions(manifest: Path, faults: list[Any], quick: bool, as_json: bool) -> None:
+    from umd_engine.data.suggestions import advise, as_record, corrected
+
+    advised = list(advise(manifest, faults, deep=not quick))
+    if as_json:
+        click.echo(json.dumps([as_record(fault, advice) for fault, advice in advised], indent=1))
+        return
+    for fault, advice in advised:
+        click.echo(f"{fault}\n  suggestion: {advice.text}" if advice else str(fault))
+    if lines := corrected(manifest, advised):
+        click.echo(f"these lines with the suggested cells ({manifest} was not changed):\n{lines}", nl=False)
 
 
 @main.group()

@@ -27,7 +27,7 @@ def packages() -> list[str]:
 
 CPU = ["onnxruntime>=1.24"]
 GPU = ["onnxruntime-gpu>=1.24", "triton>=3.6", "cupy-cuda13x>=14.0"]
-REPORT = ["jinja2>=3.1", "plotly>=6.0"]
+REPORT = ["jinja2>=3.1", "plotly>=6.0", "matplotlib>=3.9"]
 DEV = [
     *CPU,
     "triton>=3.7.1",

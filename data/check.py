@@ -12,7 +12,9 @@ from umd_engine.data.labelset import LabelSet, load_label_set
 from umd_engine.data.manifest import Fault, ScanRow, parse_manifest
 from umd_engine.data.nifti import Header, read, read_header, read_labels
 from umd_engine.data.plausibility import check_unit
-from umd_engine.errors import EmptyLabelError, UmdEngineError
+from umd_engine.errors import EmptyLabelError, ManifestError, UmdEngineError
+
+UNMARKED = "a synthetic phantom that the manifest does not mark"
 
 
 def check_manifest(path: str | Path, deep: bool = True) -> Iterator[Fault]:
@@ -40,6 +42,8 @@ def check_row(row: ScanRow, deep: bool = True, line: int = 0) -> list[Fault]:
     for path, header in found[1:]:
         with findings.noting():
             check_same_grid(found[0][1].grid, header.grid, where=path, reference="the first image")
+    with findings.noting():
+        _check_mark(row, [header for _, header in found])
     if row.label is not None:
         _check_label(findings, row, found[0][1] if found else None, deep)
     return findings.faults
@@ -58,7 +62,7 @@ class _Findings:
         try:
             yield
         except UmdEngineError as error:
-            self.faults.append(Fault(self.line, self.scan_id, error.status, str(error)))
+            self.faults.append(Fault(self.line, self.scan_id, error.status, str(error), error))
 
 
 def _header(findings: _Findings, path: Path) -> Header | None:
@@ -73,6 +77,12 @@ def _check_image(findings: _Findings, path: Path, unit: str, deep: bool) -> Head
         with findings.noting():
             check_unit(read(path), unit)
     return header
+
+
+def _check_mark(row: ScanRow, headers: list[Header]) -> None:
+    for header in headers:
+        if header.synthetic and not row.synthetic:
+            raise ManifestError(UNMARKED, where=header.path, mend="set its column synthetic to yes")
 
 
 def _check_label(findings: _Findings, row: ScanRow, image: Header | None, deep: bool) -> None:

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from umd_engine.data.labelset import LABEL_SETS, is_label_set_file
 from umd_engine.data.table import BETWEEN, read_table, write_table
 from umd_engine.data.words import counted
-from umd_engine.errors import ManifestError, UnknownNameError
+from umd_engine.errors import ManifestError, UmdEngineError, UnknownNameError
 
 Modality = Literal["ct", "mr", "pet"]
 Unit = Literal["HU", "SUV", "Bq/mL", "none"]
 UNITS: dict[str, tuple[str, ...]] = {"ct": ("HU", "none"), "mr": ("none",), "pet": ("SUV", "Bq/mL", "none")}
 REQUIRED = ("cohort", "subject", "scan_id", "modality", "image", "unit")
-OPTIONAL = ("label", "label_set", "sex", "age", "scanner", "site")
+OPTIONAL = ("label", "label_set", "sex", "age", "scanner", "site", "synthetic")
 COLUMNS = REQUIRED + OPTIONAL
+YES = "yes"
 MEND = "the columns and their values are listed in docs/manifest.md"
 
 # they become names of files and folders
 _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\z", max_length=120)]
+
+
+def _yes(value: object) -> bool:
+    if value not in (True, False, YES):  # not the many words that pydantic takes for yes and no
+        raise ValueError("it is yes or empty")
+    return bool(value)
 
 
 class ScanRow(BaseModel):
@@ -35,6 +42,7 @@ class ScanRow(BaseModel):
         label: a label map on the images' grid.
         label_set: what its ids mean: the name of a built-in set or the path of a JSON file.
         age: years.
+        synthetic: a computer-made phantom, no patient; every output says so.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +59,7 @@ class ScanRow(BaseModel):
     age: Annotated[float, Field(ge=0, le=150)] | None = None
     scanner: str | None = None
     site: str | None = None
+    synthetic: Annotated[bool, BeforeValidator(_yes)] = False
 
     @model_validator(mode="after")
     def _fields_agree(self) -> ScanRow:
@@ -75,19 +84,22 @@ class Fault:
     Attributes:
         line: where the row ends in the CSV file; of a Parquet file the row, from 1. 0 is the table itself.
         status: that of the error it raises, e.g. "missing-file".
+        error: what a check of the row's files raised; None for a fault of the table.
     """
 
     line: int
     scan_id: str
     status: str
     message: str
+    error: UmdEngineError | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         place = f"line {self.line}" if self.line else "table"
         return f"{place}{f', {self.scan_id}' if self.scan_id else ''} [{self.status}] {self.message}"
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """line, scan_id, status and message."""
+        return {"line": self.line, "scan_id": self.scan_id, "status": self.status, "message": self.message}
 
 
 def read_manifest(path: str | Path) -> list[ScanRow]:
@@ -210,6 +222,7 @@ def _record(row: ScanRow, manifest: Path) -> dict[str, str]:
         raise ManifestError("a semicolon in the path of an image", where=bad[0], mend="rename it")
     values = row.model_dump(exclude={"images"})
     values["image"] = BETWEEN.join(_relative(image, manifest) for image in row.images)
+    values["synthetic"] = YES if row.synthetic else None
     values["label"] = _relative(row.label, manifest) if row.label else None
     if row.label_set and is_label_set_file(row.label_set):
         values["label_set"] = _relative(Path(row.label_set), manifest)

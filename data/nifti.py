@@ -10,17 +10,19 @@ from isal import isal_zlib
 
 from umd_engine.data.atomic import atomic_file
 from umd_engine.data.gzip_stream import ByteStream
-from umd_engine.data.nifti_header import Header, header_bytes, parse_header
+from umd_engine.data.nifti_header import SYNTHETIC, Header, header_bytes, parse_header
 from umd_engine.data.volume import Volume
 from umd_engine.data.words import counted
 from umd_engine.errors import CorruptFileError, DataError, GeometryError, LabelError, OptionError, VoxelError
 
-__all__ = ["Header", "check_finite", "read", "read_header", "read_labels", "write", "write_labels"]
+__all__ = ["SYNTHETIC", "Header", "check_finite", "read", "read_header", "read_labels", "write", "write_labels"]
 
 SUFFIXES = (".nii.gz", ".nii")
 IGZIP_LEVEL = 1  # 367 MB/s of labels against 65 of zlib's level 6
+OURS = "umd-engine"  # the description of a file that is given none
 GZIP = 31  # window bits that ask for a gzip header and trailer
 WRITE_BLOCK = 1 << 22
+DESCRIPTION_BYTES = 79  # of the header's 80; the last one is 0
 MAX_LABEL = np.iinfo(np.uint16).max
 
 
@@ -77,22 +79,33 @@ def check_finite(volume: Volume) -> None:
     raise VoxelError(fault, where=volume.path, mend="export it again")
 
 
-def write(path: str | Path, volume: Volume) -> None:
-    """Write a volume in its file's own axis order, affine, codes and dtype; compressed if `path` ends in .gz."""
+def write(path: str | Path, volume: Volume, description: str = "") -> None:
+    """Write a volume in its file's own axis order, affine, codes and dtype; compressed if `path` ends in .gz.
+
+    Args:
+        description: the header's `descrip`, at most 79 ASCII characters; "umd-engine" without one. That of the
+            file the volume was read from is never copied: it may hold patient data.
+
+    Raises:
+        OptionError: a description that does not fit, another ending. DataError: a folder that cannot be written to.
+    """
     array = volume.grid.to_file_order(volume.voxels)
     if array.dtype == np.bool_:
         array = array.view(np.uint8)
     elif array.dtype == np.float16:
         array = array.astype(np.float32)
-    _store(Path(path), header_bytes(volume.codes, volume.grid.file_shape, array.dtype), array)
+    header = header_bytes(volume.codes, volume.grid.file_shape, array.dtype, _description(description, path))
+    _store(Path(path), header, array)
 
 
-def write_labels(path: str | Path, labels: np.ndarray, like: Volume | Header) -> None:
+def write_labels(path: str | Path, labels: np.ndarray, like: Volume | Header, description: str = "") -> None:
     """Write a label map [X, Y, Z] (canonical order) as uint8, or uint16 if needed, over the scan `like`.
 
     The file has the scan's own axis order, affine, qform, sform and units, so that any viewer overlays them.
+    `description` is as for `write`.
 
     Raises:
+        OptionError: a description that does not fit, another ending.
         GeometryError: labels of another shape than the scan.
         LabelError: labels that are no integers, negative or beyond 65535.
         DataError: a folder that cannot be written to.
@@ -102,7 +115,15 @@ def write_labels(path: str | Path, labels: np.ndarray, like: Volume | Header) ->
     if labels.dtype != np.bool_ and not np.issubdtype(labels.dtype, np.integer):
         raise LabelError(f"labels of type {labels.dtype}", where=path, mend="give integers")
     array = _narrow(like.grid.to_file_order(labels), Path(path))
-    _store(Path(path), header_bytes(like.codes, like.grid.file_shape, array.dtype), array)
+    header = header_bytes(like.codes, like.grid.file_shape, array.dtype, _description(description, path))
+    _store(Path(path), header, array)
+
+
+def _description(text: str, path: str | Path) -> str:
+    if not text.isascii() or not text.isprintable() or len(text) > DESCRIPTION_BYTES:
+        mend = f"at most {DESCRIPTION_BYTES} printable ASCII characters"
+        raise OptionError(f"a description that no header holds: {text!r}", where=path, mend=mend)
+    return text or OURS
 
 
 def _load(path: Path) -> tuple[Header, np.ndarray]:

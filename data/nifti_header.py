@@ -25,6 +25,7 @@ NOT_NUMBERS = {
     1: "single bits", 32: "complex numbers", 128: "RGB triplets", 1536: "128-bit floats", 1792: "complex numbers",
     2048: "complex numbers", 2304: "RGBA quadruplets",
 }  # fmt: skip
+SYNTHETIC = "synthetic phantom"  # what the descrip of a computer-made image or of its masks begins with
 UNITS = {1: "metres", 3: "micrometres"}
 AnyHeader: TypeAlias = Nifti1Header  # or NIfTI-2's, which is derived from it
 
@@ -40,6 +41,8 @@ class Header:
         dtype: of the stored voxels, with the file's byte order.
         slope, inter: voxel = stored * slope + inter; (1, 0) where the header has no scaling.
         first_voxel: offset of the voxels in the (decompressed) file, in bytes.
+        synthetic: the file says of itself that it is a computer-made phantom. Nothing else of its description is
+            kept: it may hold patient data.
     """
 
     path: Path
@@ -49,6 +52,7 @@ class Header:
     slope: float
     inter: float
     first_voxel: int
+    synthetic: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,6 +100,7 @@ def parse_header(stream: ByteStream) -> tuple[Header, int]:
         slope=slope,
         inter=inter,
         first_voxel=_first_voxel(raw, version, path),
+        synthetic=bytes(raw["descrip"].item()).startswith(SYNTHETIC.encode()),
     )
     return header, len(block)
 
@@ -195,15 +200,14 @@ def _codes(raw: AnyHeader, version: int) -> HeaderCodes:
     )
 
 
-def header_bytes(
-    codes: HeaderCodes, shape: tuple[int, int, int], dtype: np.dtype, descrip: str = "umd-engine"
-) -> bytes:
+def header_bytes(codes: HeaderCodes, shape: tuple[int, int, int], dtype: np.dtype, descrip: str) -> bytes:
     """A little-endian single-file header, its empty extension block included.
 
     Args:
         codes: where the voxels lie.
         shape: in file order.
         dtype: of the voxels.
+        descrip: at most 79 ASCII characters.
 
     Raises:
         VoxelError: a dtype that NIfTI cannot store.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from umd_engine.data.geometry import check_same_grid
 from umd_engine.data.labelset import LabelSet
-from umd_engine.data.nifti import read_labels
+from umd_engine.data.nifti import read_header, read_labels
 from umd_engine.data.volume import Volume
 from umd_engine.data.words import unknown_ids
 from umd_engine.errors import GeometryError, LabelError, MissingFileError, UmdEngineError, UnknownNameError
@@ -19,7 +19,7 @@ from umd_engine.evaluation.rows import Row
 
 @dataclass(frozen=True)
 class Score:
-    """The voxel counts of an organ of a case; `status`, counts and `message` as in a Row."""
+    """The voxel counts of an organ of a case; `status`, counts, `message` and `synthetic` as in a Row."""
 
     case: str
     organ: str
@@ -29,6 +29,7 @@ class Score:
     fn: int | None = None
     voxel_ml: float | None = None
     message: str = ""
+    synthetic: bool = False
 
     def row(self, plan: str, cohort: str, modality: str, model: str) -> Row:
         """The score as a row of the store; subject and scan are named after the case."""
@@ -46,6 +47,7 @@ class Score:
             fn=self.fn,
             voxel_ml=self.voxel_ml,
             message=self.message,
+            synthetic=self.synthetic,
         )
 
 
@@ -82,7 +84,8 @@ def score_pair(
         try:
             scores += _score_case(pair, prediction_set, label_set, chosen)
         except UmdEngineError as error:
-            scores += [Score(pair.case, organ, error.status, message=str(error)) for organ in chosen]
+            phantom, said = is_synthetic(pair), str(error)
+            scores += [Score(pair.case, o, error.status, message=said, synthetic=phantom) for o in chosen]
     return scores
 
 
@@ -122,7 +125,20 @@ def _score_case(pair: Pair, prediction_set: LabelSet, label_set: LabelSet, organ
     label = read_labels(pair.label) if pair.label is not None else None
     counts = count_voxels(prediction, label, prediction_set, label_set, organs)
     volume = voxel_ml(prediction.grid)
-    return [Score(pair.case, organ, **asdict(count), voxel_ml=volume) for organ, count in counts.items()]
+    phantom = is_synthetic(pair)
+    return [Score(pair.case, o, **asdict(count), voxel_ml=volume, synthetic=phantom) for o, count in counts.items()]
+
+
+def is_synthetic(pair: Pair) -> bool:
+    """One of the two files says in its header that it is a phantom's; one that cannot be read says nothing."""
+    return any(_says_synthetic(path) for path in (pair.prediction, pair.label) if path is not None)
+
+
+def _says_synthetic(path: Path) -> bool:
+    try:
+        return read_header(path).synthetic
+    except UmdEngineError:
+        return False
 
 
 def _check_grids(prediction: Volume, label: Volume) -> None:

@@ -48,7 +48,11 @@ CREATE TABLE results (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (VERSION_1,)
+VERSION_2 = """
+ALTER TABLE results ADD COLUMN synthetic INTEGER NOT NULL DEFAULT 0 CHECK (synthetic IN (0, 1));
+"""
+
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2)
 
 
 def statements(sql: str) -> Iterator[str]:

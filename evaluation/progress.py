@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from umd_engine.evaluation.run import Ended, Evaluation, Prediction
+from umd_engine.evaluation.synthetic import marked
 
 INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
 
@@ -42,7 +43,13 @@ def watch(work: Evaluation | Prediction, quiet: bool) -> list[Ended]:
     return failures
 
 
-def list_failures(failures: Sequence[Ended]) -> list[dict[str, str]]:
+def count_scans(work: Evaluation | Prediction) -> tuple[int, int]:
+    """How many scans were asked for, and how many of them are synthetic."""
+    scans = {case.row.key: case.row.synthetic for case in work.wanted}
+    return len(scans), sum(scans.values())
+
+
+def list_failures(failures: Sequence[Ended]) -> list[dict[str, str | bool]]:
     """One record a failed case."""
     return [
         {
@@ -52,6 +59,7 @@ def list_failures(failures: Sequence[Ended]) -> list[dict[str, str]]:
             "model": ended.case.model.name,
             "status": ended.error.status,
             "message": str(ended.error),
+            "synthetic": ended.case.row.synthetic,
         }
         for ended in failures
         if ended.error is not None
@@ -61,8 +69,10 @@ def list_failures(failures: Sequence[Ended]) -> list[dict[str, str]]:
 def tell_failures(failures: Sequence[Ended]) -> bool:
     """List failures, one line a cause: a model that cannot be loaded fails every scan alike. True if there are any."""
     alike: dict[tuple[str, str, str], list[str]] = {}
-    for failure in list_failures(failures):
-        alike.setdefault((failure["model"], failure["status"], failure["message"]), []).append(failure["scan_id"])
+    for ended in failures:
+        if ended.error is not None:
+            row, cause = ended.case.row, (ended.case.model.name, ended.error.status, str(ended.error))
+            alike.setdefault(cause, []).append(marked(row.scan_id, row.synthetic))
     for (model, status, message), scans in alike.items():
         more = f" and {len(scans) - 3} more" if len(scans) > 3 else ""
         say(f"failed: {', '.join(scans[:3])}{more} {model} [{status}] {message}")

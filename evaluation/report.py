@@ -13,17 +13,29 @@ from typing import Any
 from rich.text import Text
 
 from umd_engine.errors import UnknownNameError
+from umd_engine.evaluation.chart import chart
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.failures import Failure, failure_lines, find_failures
+from umd_engine.evaluation.gaps import Gap
 from umd_engine.evaluation.metrics import dice, iou, row_score, volume
 from umd_engine.evaluation.spreadsheet import rows_csv, tables_csv
 from umd_engine.evaluation.store import Row, Store
+from umd_engine.evaluation.synthetic import warning
 from umd_engine.evaluation.tables import Cell, OrganRow, Table, build_tables
 from umd_engine.evaluation.text_tables import fitted, output_width, printed
-from umd_engine.evaluation.wording import convention_line, counts_text, header, notes, plain, title
+from umd_engine.evaluation.wording import (
+    convention_line,
+    counts_text,
+    gap_names,
+    header,
+    notes,
+    plain,
+    table_warning,
+    title,
+)
 
 NOTHING = "no results"
-Shown = Callable[[Cell], str]
+Shown = Callable[[Cell | Gap], str]
 
 
 def render(tables: Sequence[Table], form: str, failures: Sequence[Failure] = ()) -> str:
@@ -54,11 +66,20 @@ def report_run(run: Path, convention: Convention, form: str, metric: str = "dice
     """
     if form not in FORMS:
         raise UnknownNameError("report format", form, FORMS)
-    with Store(run / "store.sqlite", read_only=True) as store:
-        rows = list(store.rows())
+    rows = stored_rows(run)
     if form == ROWS:
         return rows_csv(rows, convention).rstrip("\n")
     return render(build_tables(rows, convention, metric), form, find_failures(rows) if list_failures else ())
+
+
+def stored_rows(run: Path) -> list[Row]:
+    """All rows of a run's store, which is not written to.
+
+    Raises:
+        MissingFileError: the run has no store. StoreError.
+    """
+    with Store(run / "store.sqlite", read_only=True) as store:
+        return list(store.rows())
 
 
 def _lines(rows: Sequence[OrganRow], shown: Shown) -> Iterator[list[str]]:
@@ -66,6 +87,8 @@ def _lines(rows: Sequence[OrganRow], shown: Shown) -> Iterator[list[str]]:
     for row in rows:
         for i, line in enumerate(row.lines):
             yield [plain(row.organ) if i == 0 else "", plain(line.modality), *(shown(cell) for cell in line.cells)]
+        for name, gaps in zip(gap_names(row), row.gaps, strict=True):
+            yield ["", name, *(shown(gap) for gap in gaps.cells)]
 
 
 def _names(table: Table) -> list[str]:
@@ -81,7 +104,7 @@ def _as_text(tables: Sequence[Table], failures: Sequence[Failure]) -> str:
 
 
 def _text(table: Table, width: int) -> str:
-    per_organ, organs = len(table.average.lines), len(table.organs)
+    per_organ, organs = len(table.average.lines) + len(table.average.gaps), len(table.organs)
     step = per_organ if per_organ > 1 else organs
     ends = range(step - 1, organs * per_organ, step)
     scores, counts = (
@@ -89,10 +112,11 @@ def _text(table: Table, width: int) -> str:
         for shown in (_score_text, counts_text)
     )
     said = [*map(Text, header(table)), Text()], [*map(Text, notes(table))]
-    return printed([Text(title(table)), *scores, *said[0], Text("Scans"), *counts, *said[1]], width)
+    top = [*map(Text, table_warning(table)), Text(title(table))]
+    return printed([*top, *scores, *said[0], Text("Scans"), *counts, *said[1], *chart(table, width)], width)
 
 
-def _score_text(cell: Cell) -> str:
+def _score_text(cell: Cell | Gap) -> str:
     return cell.text
 
 
@@ -103,7 +127,8 @@ def render_case(rows: Sequence[Row], convention: Convention) -> str:
     """One case as text: a line an organ with scores, voxel counts and volumes; "-" where there is none."""
     width = output_width()
     drawn = fitted(DETAILS, [_details(row, convention) for row in rows], width, keys=1, left=2)
-    return printed([*drawn, Text(convention_line(convention))], width)
+    said = warning(sum(row.synthetic for row in rows), len(rows))  # all are rows of one scan
+    return printed([*([Text(said)] if said else []), *drawn, Text(convention_line(convention))], width)
 
 
 def _details(row: Row, convention: Convention) -> list[str]:
@@ -131,6 +156,7 @@ def _as_markdown(tables: Sequence[Table], failures: Sequence[Failure]) -> str:
 def _markdown(table: Table) -> str:
     blocks = [
         f"## {_escape(title(table))}",
+        *(f"**{_escape(line)}**" for line in table_warning(table)),
         _bullets(header(table)),
         _pipes(table, _score_text),
         "Scans:",
@@ -160,7 +186,7 @@ def _as_csv(tables: Sequence[Table], _: Sequence[Failure]) -> str:
 
 
 def _as_json(tables: Sequence[Table], failures: Sequence[Failure]) -> str:
-    shown = [{**asdict(table), "notes": notes(table)} for table in tables]
+    shown = [{**asdict(table), "warning": "".join(table_warning(table)), "notes": notes(table)} for table in tables]
     document = {"tables": _without_nan(shown), "failures": [asdict(failure) for failure in failures]}
     return json.dumps(document, indent=1, allow_nan=False)
 

@@ -35,6 +35,7 @@ class Row:
         anything else   the `.status` of the error the case ended with (errors.py): no counts, `message` says why.
 
     `voxel_ml` is the volume of a voxel of the counted grid in mL, `seconds` the wall time of the case.
+    `synthetic`: the scan is a computer-made phantom, no patient.
     """
 
     plan: str
@@ -53,6 +54,7 @@ class Row:
     voxel_ml: float | None = None
     seconds: float | None = None
     message: str = ""
+    synthetic: bool = False
 
     @property
     def key(self) -> Key:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from umd_engine.data.manifest import ScanRow
-from umd_engine.data.nifti import write_labels
+from umd_engine.data.nifti import SYNTHETIC, write_labels
 from umd_engine.data.scan import Scan, read_scan, scan_geometry
 from umd_engine.engine.executor import Executor, Job, Outcome, Session
 from umd_engine.engine.unit import Unit
@@ -97,6 +97,7 @@ class Evaluation:
                 unloaded = _plan(UnloadedModel(name, UmdEngineError("not loaded"), ()), settings)
                 store.forget(unloaded.hash)  # it is tried again now
                 store.add_plan(plan.hash, plan.json)
+            store.mark_synthetic(row.key for row in rows if row.synthetic)  # also what was scored before the mark
             self.cases = missing_cases(self.wanted, store, run, settings)
 
     def run(self) -> Iterator[Ended]:
@@ -245,7 +246,8 @@ def save_mask(case: Case, scan: Scan, segmentation: Segmentation, run: Path) -> 
     """The label map on the scan's own grid, under `mask_path`."""
     path = mask_path(case, run)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_labels(path, segmentation.labels.cpu().numpy(), like=scan.images[0])
+    description = SYNTHETIC if case.row.synthetic else ""
+    write_labels(path, segmentation.labels.cpu().numpy(), like=scan.images[0], description=description)
 
 
 def _key(case: Case, organ: str) -> Key:
@@ -255,7 +257,8 @@ def _key(case: Case, organ: str) -> Key:
 
 def _failed_rows(case: Case, error: UmdEngineError | None) -> list[Row]:
     assert error is not None
-    return [Row(**asdict(_key(case, organ)), status=error.status, message=str(error)) for organ in case.organs]
+    phantom, said = case.row.synthetic, str(error)
+    return [Row(**asdict(_key(case, o)), status=error.status, message=said, synthetic=phantom) for o in case.organs]
 
 
 def scored_rows(case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> list[Row]:
@@ -265,6 +268,6 @@ def scored_rows(case: Case, scan: Scan, segmentation: Segmentation, seconds: flo
     counts = joint.counts(case.organs, segmentation.organs, reference)
     volume = voxel_ml(scan.images[0].grid)
     return [
-        Row(**asdict(_key(case, organ)), **asdict(count), voxel_ml=volume, seconds=seconds)
-        for organ, count in counts.items()
+        Row(**asdict(_key(case, o)), **asdict(count), voxel_ml=volume, seconds=seconds, synthetic=case.row.synthetic)
+        for o, count in counts.items()
     ]

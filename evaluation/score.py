@@ -19,6 +19,7 @@ from umd_engine.evaluation.metrics import dice, iou, row_score, volume
 from umd_engine.evaluation.report import render, render_case
 from umd_engine.evaluation.rows import Row
 from umd_engine.evaluation.store import Store
+from umd_engine.evaluation.synthetic import marked
 from umd_engine.evaluation.tables import build_tables
 from umd_engine.evaluation.wording import plain
 
@@ -82,7 +83,7 @@ def masks_plan(model: str, prediction_set: LabelSet, label_set: LabelSet) -> str
 def describe(row: Row, rules: Convention) -> dict[str, Any]:
     """A row of `score` with its scores and volumes (mL) for JSON; null where there is none."""
     values = asdict(row)
-    shown = {name: values[name] for name in ("organ", "status", "tp", "fp", "fn", "voxel_ml", "message")}
+    shown = {name: values[name] for name in ("organ", "status", "tp", "fp", "fn", "voxel_ml", "message", "synthetic")}
     return {
         "case": row.scan_id,
         **shown,
@@ -108,10 +109,14 @@ def _store(run: Path, plan: str, plan_json: str, rows: Sequence[Row]) -> None:
 
 def _as_text(rows: Sequence[Row], rules: Convention) -> str:
     """One case organ by organ, several as a table; then a line a failed case."""
-    failed = {row.scan_id: plain(f"failed: {row.scan_id} [{row.status}] {row.message}") for row in rows if row.failed}
+    failed = {row.scan_id: plain(f"failed: {_name(row)} [{row.status}] {row.message}") for row in rows if row.failed}
     one = len({row.scan_id for row in rows}) == 1
     shown = render_case(rows, rules) if one else render(build_tables(rows, rules), "text")
     return "\n".join([shown, *failed.values()])
+
+
+def _name(row: Row) -> str:
+    return marked(row.scan_id, row.synthetic)
 
 
 def _or_null(value: float) -> float | None:

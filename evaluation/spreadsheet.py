@@ -6,23 +6,27 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 
+from umd_engine.data.manifest import YES
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.metrics import dice, iou, row_score
 from umd_engine.evaluation.rows import Row
-from umd_engine.evaluation.tables import Cell, Table
+from umd_engine.evaluation.tables import Cell, Column, Table
 
 CELL_FIELDS = tuple(field.name for field in fields(Cell))
 TABLE_COLUMNS = ("cohort", "organ", "modality", "model", "plan", "metric", "convention", *CELL_FIELDS)
 ROW_COLUMNS = (
     *("cohort", "subject", "scan_id", "modality", "model", "plan", "organ", "step", "repeat"),
-    *("status", "tp", "fp", "fn", "voxel_ml", "dice", "iou", "message"),
+    *("status", "tp", "fp", "fn", "voxel_ml", "dice", "iou", "message", "synthetic"),
 )
 
 
 def tables_csv(tables: Sequence[Table]) -> str:
-    """A line a cohort, organ, modality and model, unrounded."""
+    """A line a cohort, organ, modality and model, unrounded; a gap is a line of the modality "ct-pet" or "mr-pet".
+
+    `synthetic` of `scans` (in a gap: of `n` subjects) are phantoms.
+    """
     return _csv(TABLE_COLUMNS, (line for table in tables for line in _table_lines(table)))
 
 
@@ -32,17 +36,27 @@ def rows_csv(rows: Iterable[Row], convention: Convention) -> str:
 
 
 def _row_line(row: Row, convention: Convention) -> list[object]:
-    scores = {"dice": row_score(row, convention, dice), "iou": row_score(row, convention, iou)}
-    return [scores[name] if name in scores else getattr(row, name) for name in ROW_COLUMNS]
+    made = {
+        "dice": row_score(row, convention, dice),
+        "iou": row_score(row, convention, iou),
+        "synthetic": YES if row.synthetic else "",
+    }
+    return [made[name] if name in made else getattr(row, name) for name in ROW_COLUMNS]
 
 
 def _table_lines(table: Table) -> Iterator[list[object]]:
     for row in table.rows:
         for line in row.lines:
             for column, cell in zip(table.columns, line.cells, strict=True):
-                place = [table.cohort, row.organ, line.modality, column.model, column.plan]
-                figures = [getattr(cell, name) for name in CELL_FIELDS]
-                yield [*place, table.metric, table.convention.name, *figures]
+                yield _table_line(table, row.organ, line.modality, column, asdict(cell))
+        for gaps in row.gaps:
+            for column, gap in zip(table.columns, gaps.cells, strict=True):
+                yield _table_line(table, row.organ, gaps.name, column, asdict(gap))
+
+
+def _table_line(table: Table, organ: str, line: str, column: Column, figures: dict[str, object]) -> list[object]:
+    place = [table.cohort, organ, line, column.model, column.plan, table.metric, table.convention.name]
+    return [*place, *(figures.get(name) for name in CELL_FIELDS)]
 
 
 def _csv(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:

@@ -5,9 +5,10 @@ Voxel counts are stored, not scores: every table can be made again under another
 
 from __future__ import annotations
 
+import json
 import operator
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -24,6 +25,10 @@ __all__ = ["FINISHED", "NO_REFERENCE", "OK", "Key", "Row", "Store"]
 KEY_COLUMNS = tuple(field.name for field in fields(Key))
 COLUMNS = tuple(field.name for field in fields(Row))
 ADD = f"INSERT OR REPLACE INTO results ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+MARK = """
+    UPDATE results SET synthetic = 1 WHERE synthetic = 0 AND (cohort, subject, scan_id) IN
+    (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(?))
+"""
 
 MENDS = {
     "SQLITE_FULL": "free some disk space and run the same command again: what was committed is safe",
@@ -54,7 +59,7 @@ def _as_float(value: float | None) -> float | None:
 def _values(row: Row) -> tuple[object, ...]:
     counts = _as_int(row.tp), _as_int(row.fp), _as_int(row.fn)
     key = (*astuple(row.key)[:-2], _as_int(row.step), _as_int(row.repeat))
-    return (*key, row.status, *counts, _as_float(row.voxel_ml), _as_float(row.seconds), row.message)
+    return (*key, row.status, *counts, _as_float(row.voxel_ml), _as_float(row.seconds), row.message, int(row.synthetic))
 
 
 Filter = str | Collection[str] | None
@@ -190,7 +195,13 @@ class Store:
         sql = f"SELECT {', '.join(COLUMNS)} FROM results{where} ORDER BY {', '.join(KEY_COLUMNS)}"
         with self._typed():
             for values_of_row in self._db.execute(sql, values):
-                yield Row(**dict(zip(COLUMNS, values_of_row, strict=True)))
+                found = dict(zip(COLUMNS, values_of_row, strict=True))
+                yield Row(**(found | {"synthetic": bool(found["synthetic"])}))
+
+    def mark_synthetic(self, scans: Iterable[tuple[str, str, str]]) -> None:
+        """Mark the rows of these scans, (cohort, subject, scan_id) each; no mark is ever taken away."""
+        with self._transaction():
+            self._db.execute(MARK, (json.dumps(list(scans)),))
 
     def keys(self, plan: str | None = None) -> set[Key]:
         """The keys of finished rows ("ok", "no-reference"), of one plan or all; failed ones are to be tried again."""

@@ -9,10 +9,11 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 from umd_engine.data.labelset import load_label_set
 from umd_engine.evaluation.conventions import Convention
+from umd_engine.evaluation.figures import decimals, mean_of, scan_score, sd_of
+from umd_engine.evaluation.gaps import FUNCTIONAL, Gap, GapLine, differences, make_gap, over_organs, structural_of
 from umd_engine.evaluation.metrics import emptiness, metric, row_score
 from umd_engine.evaluation.rows import NO_REFERENCE, OK, Row
 
@@ -27,7 +28,7 @@ class Cell:
     `mean` is NaN where n is 0, `sd` where n does not exceed the convention's ddof. `scans` were run; `n` have a
     score that counts. All further figures are scans with at least one such result: `failed`, `no_reference`,
     `not_counted` (counts exist but the convention leaves them out), `both_empty`, `label_empty` (the prediction
-    is not) and `prediction_empty` (the label is not).
+    is not) and `prediction_empty` (the label is not). `synthetic` of the scans are computer-made phantoms.
     """
 
     mean: float
@@ -40,13 +41,14 @@ class Cell:
     both_empty: int
     label_empty: int
     prediction_empty: int
+    synthetic: int
 
     @property
     def text(self) -> str:
         """As the paper prints it, e.g. 0.7039(0.1155); "-" where there is no figure."""
         if not self.scans:
             return ""
-        return f"{_decimals(self.mean)}({_decimals(self.sd)})" if self.n else "-"
+        return f"{decimals(self.mean)}({decimals(self.sd)})" if self.n else "-"
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,11 @@ class Line:
 
 @dataclass(frozen=True)
 class OrganRow:
+    """`gaps` has a line a structural modality where the cohort also has PET; see gaps.py."""
+
     organ: str
     lines: tuple[Line, ...]
+    gaps: tuple[GapLine, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,9 @@ class Table:
     """One cohort.
 
     `average` is the mean over scans of a scan's mean over its counted organs; where all scans count in all
-    organs it equals the mean of the organ rows. `statuses` counts rows by status.
+    organs it equals the mean of the organ rows. Its gap is the mean over subjects of a subject's mean difference over
+    the organs counted on both sides. `statuses` counts rows by status. `synthetic` of the cohort's `scans` are
+    computer-made phantoms.
     """
 
     cohort: str
@@ -87,6 +94,8 @@ class Table:
     organs: tuple[OrganRow, ...]
     average: OrganRow
     statuses: dict[str, int]
+    scans: int
+    synthetic: int
 
     @property
     def rows(self) -> tuple[OrganRow, ...]:
@@ -148,35 +157,48 @@ def _table(cohort: str, rows: Sequence[Row], convention: Convention, metric_name
         column = by_pair[row.model, row.plan]
         for organ in (row.organ, None):
             places[organ, row.modality, column][row.subject, row.scan_id].append(row)
+    organs = organ_order(row.organ for row in rows)
     modalities = _ordered((row.modality for row in rows), MODALITIES)
     score = metric(metric_name)
 
-    def organ_row(organ: str | None) -> OrganRow:
-        lines = tuple(Line(m, tuple(cell(organ, m, c) for c in columns)) for m in modalities)
-        return OrganRow(AVERAGE if organ is None else organ, lines)
+    def rate(row: Row) -> float:
+        return row_score(row, convention, score)
 
     def cell(organ: str | None, modality: str, column: Column) -> Cell:
-        scans = places.get((organ, modality, column), {})
-        return make_cell(list(scans.values()), convention, lambda row: row_score(row, convention, score))
+        return make_cell(list(places.get((organ, modality, column), {}).values()), convention, rate)
+
+    def gap(organ: str | None, modality: str, column: Column) -> Gap:
+        pairs = [
+            differences(places.get((o, modality, column), {}), places.get((o, FUNCTIONAL, column), {}), rate)
+            for o in (organs if organ is None else [organ])
+        ]
+        return make_gap(over_organs(pairs), convention.ddof)
+
+    def organ_row(organ: str | None) -> OrganRow:
+        lines = (Line(m, tuple(cell(organ, m, c) for c in columns)) for m in modalities)
+        gaps = (GapLine(m, FUNCTIONAL, tuple(gap(organ, m, c) for c in columns)) for m in structural_of(modalities))
+        return OrganRow(AVERAGE if organ is None else organ, tuple(lines), tuple(gaps))
 
     return Table(
         cohort=cohort,
         metric=metric_name,
         convention=convention,
         columns=columns,
-        organs=tuple(organ_row(organ) for organ in organ_order(row.organ for row in rows)),
+        organs=tuple(organ_row(organ) for organ in organs),
         average=organ_row(None),
         statuses=dict(sorted(Counter(row.status for row in rows).items())),
+        scans=len({(row.subject, row.scan_id) for row in rows}),
+        synthetic=len({(row.subject, row.scan_id) for row in rows if row.synthetic}),
     )
 
 
 def make_cell(scans: Sequence[Sequence[Row]], convention: Convention, score: Callable[[Row], float]) -> Cell:
     """Mean and SD over `scans`, each the rows of one scan: an organ's repeats, or all organs for the average."""
-    scores = [value for value in (_scan_score(rows, score) for rows in scans) if not math.isnan(value)]
+    scores = [value for value in (scan_score(rows, score) for rows in scans) if not math.isnan(value)]
     kinds = Counter(kind for rows in scans for kind in {k for row in rows for k in _kinds(row, score)})
     return Cell(
-        mean=fmean(scores) if scores else math.nan,
-        sd=_sd(scores, convention.ddof),
+        mean=mean_of(scores),
+        sd=sd_of(scores, convention.ddof),
         n=len(scores),
         scans=len(scans),
         failed=kinds["failed"],
@@ -185,16 +207,8 @@ def make_cell(scans: Sequence[Sequence[Row]], convention: Convention, score: Cal
         both_empty=kinds["both-empty"],
         label_empty=kinds["label-empty"],
         prediction_empty=kinds["prediction-empty"],
+        synthetic=sum(any(row.synthetic for row in rows) for rows in scans),
     )
-
-
-def _scan_score(rows: Sequence[Row], score: Callable[[Row], float]) -> float:
-    """The mean over organs of the mean over repeats; NaN where nothing counts."""
-    organs: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        if not math.isnan(value := score(row)):
-            organs[row.organ].append(value)
-    return fmean(fmean(values) for values in organs.values()) if organs else math.nan
 
 
 def _kinds(row: Row, score: Callable[[Row], float]) -> tuple[str, ...]:
@@ -205,14 +219,3 @@ def _kinds(row: Row, score: Callable[[Row], float]) -> tuple[str, ...]:
     assert row.tp is not None and row.fp is not None and row.fn is not None, row
     left_out = ("not-counted",) if math.isnan(score(row)) else ()
     return (emptiness(row.tp, row.fp, row.fn), *left_out)
-
-
-def _sd(values: Sequence[float], ddof: int) -> float:
-    if len(values) <= ddof:
-        return math.nan
-    mean = fmean(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - ddof))
-
-
-def _decimals(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"

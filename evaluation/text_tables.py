@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
+import sys
 from collections.abc import Collection, Iterator, Sequence
 
 from rich.cells import cell_len
@@ -23,10 +25,18 @@ def output_width() -> int:
     return max(NARROWEST, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
+def output_colours() -> bool:
+    """Standard output is a terminal that shows colours, and nobody asked for none (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def printed(parts: Sequence[RichTable | Text], width: int) -> str:
-    """Uncoloured; text wraps at `width`."""
+    """With colours where `output_colours`; text wraps at `width`."""
     out = io.StringIO()
-    Console(file=out, width=width, color_system=None, force_terminal=False).print(Group(*parts))
+    colours = output_colours()
+    Console(file=out, width=width, color_system="standard" if colours else None, force_terminal=colours).print(
+        Group(*parts)
+    )
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 

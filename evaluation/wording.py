@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 from umd_engine.evaluation.conventions import Convention
+from umd_engine.evaluation.gaps import Gap
 from umd_engine.evaluation.rows import NO_REFERENCE, OK
-from umd_engine.evaluation.tables import Cell, Table
+from umd_engine.evaluation.synthetic import warning
+from umd_engine.evaluation.tables import Cell, OrganRow, Table
 
 METRIC_TITLES = {"dice": "Dice", "iou": "IoU"}
 COUNTS = ("failed", "no_reference", "not_counted", "both_empty", "label_empty", "prediction_empty")
@@ -40,8 +42,21 @@ def header(table: Table) -> list[str]:
     return [convention_line(table.convention), *plan_lines(table)]
 
 
-def counts_text(cell: Cell) -> str:
-    """n and every other count that is not 0, e.g. "n=478 failed=2 label-empty=10"."""
+def table_warning(table: Table) -> list[str]:
+    """That its scans, or some of them, are no patients; no line otherwise."""
+    said = warning(table.synthetic, table.scans)
+    return [said] if said else []
+
+
+def gap_names(row: OrganRow) -> list[str]:
+    """What the gap lines of an organ are called where the modalities of the others stand."""
+    return ["gap"] if len(row.gaps) == 1 else [f"gap {plain(line.modality)}" for line in row.gaps]
+
+
+def counts_text(cell: Cell | Gap) -> str:
+    """n and every other count that is not 0, e.g. "n=478 failed=2 label-empty=10"; of a gap its n."""
+    if isinstance(cell, Gap):
+        return f"n={cell.n}"
     if not cell.scans:
         return ""
     shown = [f"{name.replace('_', '-')}={getattr(cell, name)}" for name in COUNTS if getattr(cell, name)]
@@ -56,6 +71,12 @@ def notes(table: Table) -> list[str]:
         "Avg: mean over scans of a scan's mean over its counted organs; its counts are scans with at least one "
         "such organ.",
     ]
+    if table.average.gaps:
+        differences = ", ".join(f"{line.modality} minus {line.minus}" for line in table.average.gaps)
+        said.append(
+            f"gap: {plain(differences)}, mean(SD) over subjects with both scored (n, pairs); a positive gap is a loss "
+            "on PET. In the Avg row: of a subject's mean over the organs counted on both sides."
+        )
     if any(cell.not_counted for cell in cells):
         said.append("not-counted: empty masks that this convention leaves out of mean, SD and n.")
     if table.statuses.get(NO_REFERENCE):
@@ -66,7 +87,8 @@ def notes(table: Table) -> list[str]:
         effect = "out of mean, SD and n" if left_out else f"they count as {table.convention.failed:g}"
         listed = ", ".join(f"{plain(status)} {n}" for status, n in failed.items())
         said.append(f"failed: scans that ended with an error; {effect}. Rows by status: {listed}.")
-    if any(cell.n and math.isnan(cell.sd) for cell in cells):
+    gaps = [gap for row in table.rows for line in row.gaps for gap in line.cells]
+    if any(n and math.isnan(sd) for n, sd in [*((c.n, c.sd) for c in cells), *((g.n, g.sd) for g in gaps)]):
         said.append("0.0000(-): too few scans for an SD.")
     return said
 

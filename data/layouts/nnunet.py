@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from umd_engine.data.labelset import LabelSet, parse_labels, read_json
+from umd_engine.data.layouts.common import (
+    FILE_ENDINGS,
+    UNIT_OF,
+    Imported,
+    ImportOptions,
+    check_modality,
+    guess_modality,
+    label_set_beside,
+)
 from umd_engine.data.manifest import ScanRow, scan_row
-from umd_engine.errors import ManifestError, MissingFileError, OptionError, UnknownNameError
+from umd_engine.data.progress import Watch
+from umd_engine.errors import ManifestError, MissingFileError, OptionError
 
-UNIT_OF: dict[str, str] = {"ct": "HU", "pet": "SUV", "mr": "none"}
-FILE_ENDINGS = (".nii.gz", ".nii")
 IGNORE = "ignore"
-# Names that data sets give their channels; what is not here must be said with --channel.
-MODALITY_OF = {
-    "ct": ("ct", "ctres", "ldct", "cect"),
-    "pet": ("pet", "pt", "suv", "fdg", "fdgpet", "petsuv"),
-    "mr": ("mr", "mri", "t1", "t1w", "t1c", "t1ce", "t1gd", "t1n", "t2", "t2w", "t2f", "flair", "dwi", "adc"),
-}
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,16 @@ class Dataset:
     ending: str
 
 
-def import_nnunet(
-    folder: Path, cohort: str, channels: Mapping[int, str] | None, label_set: Path
-) -> tuple[list[ScanRow], LabelSet]:
+def import_nnunet(folder: Path, options: ImportOptions, manifest: Path, watch: Watch) -> Imported:
     """The scans of imagesTr with their labels, and the label set of dataset.json.
 
     Args:
         folder: holds dataset.json, imagesTr and labelsTr.
-        channels: modality (ct, mr, pet) of each channel that is a scan of its own: one row a channel, with
-            scan_id CASE_MODALITY. Without it one row a case, with all channels as images of one scan; its
-            modality is that of the first channel, and its unit is none where they are of several.
-        label_set: the file that the rows name; it is not written here.
+        options: with `channels`, one row a channel named there, with scan_id CASE_MODALITY. Without, one row a
+            case, with all channels as images of one scan; its modality is that of the first channel, and its
+            unit is none where they are of several.
+        manifest: the label set will lie beside it.
+        watch: not called.
 
     Raises:
         MissingFileError: no dataset.json or imagesTr, a case without one of its channels or its label.
@@ -53,6 +54,7 @@ def import_nnunet(
         OptionError: channels that the data set does not have. UnknownNameError: another modality.
     """
     dataset = read_dataset(folder.resolve())
+    channels, label_set = options.channels, label_set_beside(manifest)
     modalities = _modalities(dataset, channels)
     rows: list[ScanRow] = []
     for case in _cases(dataset):
@@ -62,7 +64,7 @@ def import_nnunet(
             rows.append(
                 scan_row(
                     where=images[numbers[0]],
-                    cohort=cohort,
+                    cohort=options.cohort,
                     subject=case,
                     scan_id=scan_id,
                     modality=modality,
@@ -72,7 +74,7 @@ def import_nnunet(
                     label_set=str(label_set),
                 )
             )
-    return rows, LabelSet(dataset.name, dataset.labels)
+    return Imported(rows, LabelSet(dataset.name, dataset.labels))
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -123,17 +125,14 @@ def _modalities(dataset: Dataset, given: Mapping[int, str] | None) -> dict[int, 
         if number not in dataset.channels:
             known = ", ".join(f"{key} ({name})" for key, name in sorted(dataset.channels.items()))
             raise OptionError(f"there is no channel {number}", where=dataset.folder, mend=f"channels: {known}")
-        if modality not in UNIT_OF:
-            raise UnknownNameError("modality", modality, UNIT_OF)
+        check_modality(modality)
     return {number: given[number] for number in sorted(given)}
 
 
 def _guess(dataset: Dataset, number: int) -> str:
     name = dataset.channels[number]
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    for modality, names in MODALITY_OF.items():
-        if plain in names:
-            return modality
+    if modality := guess_modality(name):
+        return modality
     raise ManifestError(
         f"channel {number} is called '{name}', which names no modality",
         where=dataset.folder / "dataset.json",

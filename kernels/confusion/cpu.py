@@ -11,10 +11,9 @@ import numpy as np
 
 from umd_engine.errors import KernelError
 from umd_engine.kernels.backends import missing_library
+from umd_engine.kernels.compiled import compile_loop
 from umd_engine.kernels.confusion import loops
 from umd_engine.kernels.confusion.layout import pieces
-
-NO_CACHE = "no locator available"  # what numba says where no folder for compiled code is writable
 
 
 def confusion(
@@ -68,16 +67,6 @@ def _check_ids(highest: np.ndarray, classes_label: int, classes_prediction: int)
 def _compiled() -> tuple[Callable[..., None], Callable[..., None]]:
     """The two loops, compiled at their first call."""
     try:
-        import numba
+        return compile_loop(loops.count_flat), compile_loop(loops.count_grid)
     except ImportError as error:
         raise missing_library("confusion", "cpu", "numba") from error
-    # threads are ours, not numba's: its default threading layer may not be entered by two threads at once
-    compile_loop = numba.njit(nogil=True, cache=True)
-    try:
-        return compile_loop(loops.count_flat), compile_loop(loops.count_grid)
-    except RuntimeError as error:
-        if NO_CACHE not in str(error):
-            raise
-    # neither beside this file nor under HOME can code be kept: every process compiles again
-    compile_loop = numba.njit(nogil=True)
-    return compile_loop(loops.count_flat), compile_loop(loops.count_grid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from umd_engine.models.checkpoint import load_checkpoint, load_strictly
 from umd_engine.models.model import Segmentation
 from umd_engine.models.nnunet.finish import labels_from_logits
 from umd_engine.models.nnunet.network import build_network
-from umd_engine.models.nnunet.plans import Plans, read_plans
+from umd_engine.models.nnunet.plans import Normalization, Plans, read_plans
 from umd_engine.models.nnunet.prepare import Prepared, prepare_image
 from umd_engine.models.nnunet.protocol import Options, logits_of
 
@@ -40,6 +40,7 @@ class Case:
 
 # trainers of nnunetv2 whose network is not the one that the plans describe
 OTHER_NETWORKS = ("BN", "Primus")
+Z_SCORE = Normalization("ZScoreNormalization", masked=False, statistics={})
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,8 @@ class NnUNet:
         paths = [folder / f"fold_{fold}" / options.checkpoint for fold in find_folds(folder, options)]
         first = _read_fold(paths[0])
         self.plans: Plans = read_plans(folder, first.configuration)
+        if options.normalization == "zscore":
+            self.plans = replace(self.plans, normalization=(Z_SCORE,) * len(self.plans.channels))
         self.mirror_axes = first.mirror_axes
         self.units = [self._unit(first.weights, paths[0])]
         self.units += [self._unit(_read_fold(path).weights, path) for path in paths[1:]]

@@ -15,6 +15,7 @@ from umd_engine.engine.work import Program, Tensors, Work
 from umd_engine.errors import ModelError, OptionError
 
 VARIANTS = ("engine", "official")
+NORMALIZATIONS = ("plans", "zscore")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Options:
         mirroring: average over all flips of the axes the checkpoint allows.
         step: the largest step between windows as a share of the patch.
         checkpoint: file name inside a fold.
+        normalization: `plans`, or `zscore` in place of every channel's own: each image by its mean and SD. With it
+            a network trained on CT can be shown images that are not in HU; no official code does so.
     """
 
     variant: str = "engine"
@@ -35,11 +38,18 @@ class Options:
     mirroring: bool = True
     step: float = 0.5
     checkpoint: str = "checkpoint_final.pth"
+    normalization: str = "plans"
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise OptionError(
                 f"variant '{self.variant}' is unknown", where="nnunet", mend=f"use {' or '.join(VARIANTS)}"
+            )
+        if self.normalization not in NORMALIZATIONS:
+            raise OptionError(
+                f"normalization '{self.normalization}' is unknown",
+                where="nnunet",
+                mend=f"use {' or '.join(NORMALIZATIONS)}",
             )
         if not 0 < self.step <= 1:
             raise OptionError(f"step is {self.step}", where="nnunet", mend="use a share of the patch in (0, 1]")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from umd_engine.data.check import check_manifest, check_row
-from umd_engine.data.layouts import import_layout
+from umd_engine.data.layouts import ImportOptions, import_layout
 from umd_engine.data.manifest import read_manifest
 from umd_engine.errors import MissingFileError
 
@@ -221,7 +221,8 @@ def test_a_fault_of_the_columns(folder: Path) -> None:
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}")
 def test_real_scans_are_sound(tmp_path: Path) -> None:
-    import_layout("nnunet", DATA / "sts_pet_ct_mr", tmp_path / "sts.csv", channels={0: "ct", 1: "pet", 2: "mr"})
+    channels = {0: "ct", 1: "pet", 2: "mr"}
+    import_layout("nnunet", DATA / "sts_pet_ct_mr", tmp_path / "sts.csv", ImportOptions(channels=channels))
     assert list(check_manifest(tmp_path / "sts.csv")) == []
     abdomen, pet = DATA / "ct_abdomen", DATA / "pet_wholebody"
     (tmp_path / "pet.json").write_text('{"tumour": 1, "oedema": 2}')
@@ -238,7 +239,8 @@ def test_real_scans_are_sound(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}")
 def test_real_scans_of_different_patients_do_not_fit(tmp_path: Path) -> None:
-    import_layout("nnunet", DATA / "sts_pet_ct_mr", tmp_path / "sts.csv", channels={0: "ct", 1: "pet"})
+    channels = {0: "ct", 1: "pet"}
+    import_layout("nnunet", DATA / "sts_pet_ct_mr", tmp_path / "sts.csv", ImportOptions(channels=channels))
     rows = read_manifest(tmp_path / "sts.csv")
     other = rows[0].model_copy(update={"label": rows[2].label})
     assert [fault.status for fault in check_row(other, deep=False)] == ["bad-geometry"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from umd_engine.data.labelset import load_label_set
-from umd_engine.data.layouts import LAYOUTS, import_layout
+from umd_engine.data.layouts import LAYOUTS, ImportOptions, import_layout
 from umd_engine.data.manifest import read_manifest
 from umd_engine.errors import ManifestError, MissingFileError, OptionError, UmdEngineError, UnknownNameError
 
@@ -32,7 +32,8 @@ def _dataset(folder: Path, cases: str = "A1 B2", channels: tuple[str, ...] = ("C
 
 
 def _import(folder: Path, **options: object) -> list:
-    return import_layout("nnunet", folder, folder.parent / "scans.csv", **options)  # type: ignore[arg-type]
+    chosen = ImportOptions(**options)  # type: ignore[arg-type]
+    return import_layout("nnunet", folder, folder.parent / "scans.csv", chosen).rows
 
 
 def test_a_row_a_channel(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_a_row_a_channel(tmp_path: Path) -> None:
 def test_manifest_and_label_set_are_what_was_returned(tmp_path: Path, name: str) -> None:
     out = tmp_path / "manifests" / name
     out.parent.mkdir()
-    rows = import_layout("nnunet", _dataset(tmp_path / "D", name="my data"), out)
+    rows = import_layout("nnunet", _dataset(tmp_path / "D", name="my data"), out).rows
     assert read_manifest(out) == rows
     label_set = load_label_set(rows[0].label_set or "")
     assert (label_set.name, label_set.ids) == ("my data", {"liver": (1,), "lung": (2, 3)})
@@ -172,6 +173,8 @@ def test_missing_folders_and_files_that_do_not_belong(tmp_path: Path) -> None:
         ({"channels": {2: "mr"}}, OptionError, r"no channel 2.*0 \(CT\), 1 \(PET\)"),
         ({"channels": {}}, OptionError, "no channel is named"),
         ({"channels": {0: "xray"}}, UnknownNameError, "modality 'xray'"),
+        ({"modality": "ct"}, OptionError, "--modality: layout nnunet has no use for it .its options: --channel"),
+        ({"label_set": "umd13"}, OptionError, "--label-set: layout nnunet has no use"),
         ({"cohort": "a/b"}, ManifestError, "cohort: 'a/b'"),
     ],
 )
@@ -204,14 +207,15 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 
 def test_unknown_layouts(tmp_path: Path) -> None:
-    assert list(LAYOUTS) == ["nnunet"]
+    assert list(LAYOUTS) == ["plain", "nnunet", "msd", "totalsegmentator"]
     with pytest.raises(UnknownNameError, match="did you mean nnunet"):
         import_layout("nn-unet", tmp_path, tmp_path / "scans.csv")
 
 
 @pytest.mark.skipif(not STS.is_dir(), reason=f"no {STS}")
 def test_the_real_data_set(tmp_path: Path) -> None:
-    rows = import_layout("nnunet", STS, tmp_path / "scans.csv", channels={0: "ct", 1: "pet", 2: "mr"})
+    options = ImportOptions(channels={0: "ct", 1: "pet", 2: "mr"})
+    rows = import_layout("nnunet", STS, tmp_path / "scans.csv", options).rows
     assert read_manifest(tmp_path / "scans.csv") == rows
     assert len(rows) == 24 and len({row.subject for row in rows}) == 8
     assert all(path.is_file() for row in rows for path in (*row.images, row.label) if path)

@@ -43,6 +43,7 @@ def _rows(draw: st.DrawFn, folder: Path) -> ScanRow:
         age=draw(st.none() | st.floats(0, 150)),
         scanner=draw(st.none() | _texts),
         site=draw(st.none() | _texts),
+        synthetic=draw(st.booleans()),
     )
 
 
@@ -61,6 +62,20 @@ def test_round_trip(tmp_path: Path, ending: str, data: st.DataObject) -> None:
     write_manifest(path, rows)
     assert read_manifest(path) == rows
     assert len({*rows, *read_manifest(path)}) == len(rows)  # rows are hashable, equal ones alike
+
+
+def test_synthetic_is_yes_or_empty(tmp_path: Path) -> None:
+    header = f"{HEADER},synthetic"
+    first, second = read_manifest(_write(tmp_path, f"{GOOD},yes", f"{GOOD.replace('P1', 'P2')}, ", header=header))
+    assert (first.synthetic, second.synthetic) == (True, False)
+    write_manifest(tmp_path / "again.csv", [first, second])
+    lines = (tmp_path / "again.csv").read_text().splitlines()
+    assert [line.rsplit(",", 1)[1] for line in lines] == ["synthetic", "yes", ""]
+    write_manifest(tmp_path / "again.csv", [second])
+    assert "synthetic" not in (tmp_path / "again.csv").read_text()
+    for word in ("no", "Yes", "true", "1", "0", "phantom"):
+        _, faults = parse_manifest(_write(tmp_path, f"{GOOD},{word}", header=header))
+        assert [(f.line, f.message) for f in faults] == [(2, f"synthetic: it is yes or empty, not '{word}'")]
 
 
 def test_a_folder_can_be_moved_with_its_manifest(tmp_path: Path) -> None:

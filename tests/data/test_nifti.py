@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 from nibabel.eulerangles import euler2mat
 
 from umd_engine.bench.reading import run as bench_reading
-from umd_engine.data.nifti import read, read_header, read_labels, write, write_labels
+from umd_engine.data.nifti import SYNTHETIC, read, read_header, read_labels, write, write_labels
 from umd_engine.data.volume import Volume
 from umd_engine.errors import DataError, GeometryError, LabelError, OptionError, VoxelError
 
@@ -272,3 +273,30 @@ def test_a_clinical_ct_is_written_back_bit_equal(tmp_path):
 def test_the_bench_compares_equal_voxels():
     figures = bench_reading(REAL / "ct_abdomen" / "CT.nii.gz", repeats=1)
     assert figures["name"] == "reading, 2 MiB of voxels" and figures["ratio"] > 0  # 122 x 101 x 112 int16
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_a_description_is_written_and_none_is_copied(tmp_path, kind):
+    source = tmp_path / "source.nii.gz"
+    image = kind(np.arange(60, dtype=np.int16).reshape(3, 4, 5), OBLIQUE)
+    image.header["descrip"] = b"Doe^John 1950-01-01"
+    nibabel.save(image, source)
+    volume, out = read(source), tmp_path / "out.nii.gz"
+    for text, expected in (("", b"umd-engine"), (SYNTHETIC, b"synthetic phantom"), ("x" * 79, b"x" * 79)):
+        write(out, volume, description=text)
+        assert nibabel.load(out).header["descrip"].item() == expected
+        assert read_header(out).synthetic == (text == SYNTHETIC)
+        assert np.array_equal(read(out).voxels, volume.voxels)
+        write_labels(out, np.ones(volume.grid.shape, np.uint8), volume, description=text)
+        assert nibabel.load(out).header["descrip"].item() == expected
+    assert b"Doe" not in gzip.decompress(out.read_bytes()) and not read_header(source).synthetic
+
+
+@pytest.mark.parametrize("text", ["x" * 80, "größe", "two\nlines", "null\0"])
+def test_a_description_that_no_header_holds_is_refused(tmp_path, text):
+    volume = read(save(tmp_path / "scan.nii", np.ones((3, 4, 5), np.uint8)))
+    for attempt in (write, partial(write_labels, labels=volume.voxels, like=volume)):
+        arguments = {"volume": volume} if attempt is write else {}
+        with pytest.raises(OptionError, match=r"out\.nii: a description.*79 printable ASCII"):
+            attempt(tmp_path / "out.nii", **arguments, description=text)
+    assert not (tmp_path / "out.nii").exists()

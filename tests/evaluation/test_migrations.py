@@ -10,6 +10,7 @@ from umd_engine.evaluation.migrations import APPLICATION_ID, MIGRATIONS, stateme
 from umd_engine.evaluation.store import COLUMNS, Row, Store
 
 VERSION_1 = (Path(__file__).parent / "store_v1.sql").read_text()  # frozen: as released
+VERSION_2 = (Path(__file__).parent / "store_v2.sql").read_text()
 VALUES_1 = ("p", "petct", "s", "s_ct", "ct", "m", "liver", 0, 0, "ok", 3, 2, 1, 0.5, 1.25, "")
 TWICE = (
     *MIGRATIONS,
@@ -43,10 +44,35 @@ def test_a_released_migration_is_never_edited(tmp_path):
     assert schema(tmp_path / "frozen.sqlite")[1] == schema(tmp_path / "new.sqlite")[1]
 
 
+def test_version_2_is_as_released_and_knows_phantoms(tmp_path):
+    with sqlite3.connect(tmp_path / "frozen.sqlite") as db:
+        db.executescript(VERSION_2)
+    path = tmp_path / "new.sqlite"
+    Store(path, migrations=MIGRATIONS[:2]).close()
+    assert schema(tmp_path / "frozen.sqlite")[1] == schema(path)[1]
+    columns = dict(zip(COLUMNS[:16], VALUES_1, strict=True))
+    with Store(path) as store:
+        store.add([Row(**columns), Row(**(columns | {"organ": "spleen"}), synthetic=True)])
+    with Store(path) as store:
+        assert [row.synthetic for row in store.rows()] == [False, True]
+        with pytest.raises(sqlite3.IntegrityError):
+            store._db.execute("UPDATE results SET synthetic = 2")
+
+
+def test_rows_of_a_version_1_store_are_of_patients_and_can_be_marked(tmp_path):
+    with Store(version_1_store(tmp_path / "store.sqlite")) as store:
+        assert [row.synthetic for row in store.rows()] == [False]
+        store.mark_synthetic([("petct", "s", "another"), ("petmri", "s", "s_ct")])
+        assert [row.synthetic for row in store.rows()] == [False]
+        store.mark_synthetic([("petct", "s", "s_ct")])
+        store.mark_synthetic([])
+        assert [row.synthetic for row in store.rows()] == [True]
+
+
 def test_a_version_1_store_opens_in_the_current_program(tmp_path):
     path = version_1_store(tmp_path / "store.sqlite")
     with Store(path, create=False) as store:
-        assert list(store.rows()) == [Row(**dict(zip(COLUMNS, VALUES_1, strict=True)))]
+        assert list(store.rows()) == [Row(**dict(zip(COLUMNS, (*VALUES_1, False), strict=True)))]
         assert store.plans() == {"p": "{}"} and len(store.keys("p")) == 1
     assert schema(path)[0] == len(MIGRATIONS)
 
@@ -58,7 +84,7 @@ def test_an_older_store_is_migrated_and_keeps_its_rows(tmp_path):
             (row,) = store.rows()
             assert row.tp == 3
             assert store._db.execute("SELECT gpu FROM results").fetchall() == [("none",)]
-    assert schema(path)[0] == 2 and [name for name, _ in schema(path)[1]] == ["i", "plans", "results"]
+    assert schema(path)[0] == 3 and [name for name, _ in schema(path)[1]] == ["i", "plans", "results"]
 
 
 def test_a_failing_migration_changes_nothing(tmp_path):
@@ -76,7 +102,7 @@ def test_a_newer_store_is_refused_untouched(tmp_path):
     path = tmp_path / "store.sqlite"
     Store(path, migrations=TWICE).close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"schema version 2.*newer umd-engine"):
+    with pytest.raises(StoreError, match=r"schema version 3.*newer umd-engine"):
         Store(path)
     assert path.read_bytes() == before
 

@@ -59,7 +59,11 @@ def same(found, value):
 @pytest.mark.parametrize("name", ["umd", "nnunet", "metrics-reloaded"])
 def test_csv_gives_every_figure_back_unrounded(name):
     lines = list(csv.DictReader(io.StringIO(render(tables(name), "csv"))))
-    assert len(lines) == (3 * 2 * 2) + (2 * 1 * 1)
+    gaps = [line for line in lines if line["modality"] == "ct-pet"]
+    lines = [line for line in lines if line["modality"] != "ct-pet"]
+    assert len(lines) == (3 * 2 * 2) + (2 * 1 * 1) and len(gaps) == 3 * 2
+    assert all(line["scans"] == "" and line["synthetic"] == "0" for line in gaps)
+    assert float(gaps[0]["mean"]) == 0.5 - 0.9 and gaps[0]["n"] == "1" and gaps[1]["mean"] == ""
     for line, (place, cell) in zip(lines, cells_of(tables(name)), strict=True):
         assert (line["cohort"], line["organ"], line["modality"], line["model"]) == place
         assert line["convention"] == name and line["metric"] == "dice" and line["plan"] in ("0011", "2233")
@@ -100,13 +104,17 @@ def test_markdown_has_the_papers_layout_and_the_counts():
         ["---", "---", "---:", "---:"],
         ["liver", "ct", "0.6250(0.1250)", "1.0000(0.0000)"],
         ["", "pet", "0.9000(0.0000)", ""],
+        ["", "gap", "-0.4000(0.0000)", "-"],
         ["kidney_left", "ct", "1.0000(0.0000)", ""],
         ["", "pet", "", ""],
+        ["", "gap", "-", "-"],
         ["Avg", "ct", "0.7500(0.0000)", "1.0000(0.0000)"],
         ["", "pet", "0.9000(0.0000)", ""],
+        ["", "gap", "-0.4000(0.0000)", "-"],
     ]
     assert counts[2][2:] == ["n=2 failed=1", "n=1"]
-    assert counts[4][2:] == ["n=1 failed=1 no-reference=1 both-empty=1", ""]
+    assert counts[4][2:] == ["n=1", "n=0"]
+    assert counts[5][2:] == ["n=1 failed=1 no-reference=1 both-empty=1", ""]
     assert len(petmri) == 2
 
 
@@ -256,6 +264,7 @@ def test_failures_are_listed_a_scan_and_model_each():
     assert shown[0] == {
         "cohort": "petct", "subject": "a", "scan_id": "a_ct", "model": "m", "status": "bad-checkpoint",
         "message": "w.pth: no weights\n (name the folder)", "organs": ["liver", "brain"],
+        "synthetic": False,
     }  # fmt: skip
 
 
@@ -285,7 +294,7 @@ def test_rows_are_every_row_of_the_store(tmp_path, name):
     text = report_run(tmp_path, convention(name), "rows")
     lines = list(csv.DictReader(io.StringIO(text)))
     assert text.splitlines()[0] == (
-        "cohort,subject,scan_id,modality,model,plan,organ,step,repeat,status,tp,fp,fn,voxel_ml,dice,iou,message"
+        "cohort,subject,scan_id,modality,model,plan,organ,step,repeat,status,tp,fp,fn,voxel_ml,dice,iou,message,synthetic"
     )
     assert len(lines) == len(stored) == len(rows)
     for line, kept in zip(lines, stored, strict=True):

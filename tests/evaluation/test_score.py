@@ -195,6 +195,38 @@ def test_scores_go_into_a_run_once_and_under_a_plan(folders, maps, tmp_path):
     assert {r.plan for r in rows} == {plan} and json.loads(text)["label_sets"]["label"]["ids"]["lung"] == [9]
 
 
+def phantom(path, voxels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nibabel.Nifti1Image(voxels, AFFINE)
+    image.header["descrip"] = b"synthetic phantom"
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize("side", ["p", "t"])
+def test_masks_of_phantoms_say_so_in_every_form(maps, tmp_path, side):
+    files = [tmp_path / "p" / "a.nii.gz", tmp_path / "t" / "a.nii.gz"]
+    for path, ids, seed in zip(files, ([1, 2], [4, 9]), (0, 1), strict=True):
+        (phantom if path.parent.name == side else save)(path, a_map(seed, ids))
+    text, _ = score_command(*files, **maps)
+    assert text.startswith("SYNTHETIC DATA: computer-made phantoms, no patients.")
+    assert all(item["synthetic"] is True for item in json.loads(score_command(*files, as_json=True, **maps)[0]))
+    for folder in ("p", "t"):
+        save(tmp_path / folder / "b.nii.gz", a_map(2, [2]))
+    broken = phantom(tmp_path / side / "c.nii.gz", a_map(2, [2]))
+    text, failed = score_command(tmp_path / "p", tmp_path / "t", run=tmp_path / "run", model="m", **maps)
+    assert text.startswith("SYNTHETIC DATA: 2 of 3 scans are synthetic (computer-made phantoms, no patients).")
+    assert failed == (side == "t") and ("failed: c (synthetic) [missing-file]" in text) == failed and broken.exists()
+    with Store(tmp_path / "run" / "store.sqlite") as store:
+        assert {(row.subject, row.synthetic) for row in store.rows()} == {("a", True), ("b", False), ("c", True)}
+
+
+def test_masks_of_patients_say_nothing_of_phantoms(pair, maps):
+    text, _ = score_command(*pair[:2], **maps)
+    assert "SYNTHETIC" not in text
+    assert all(item["synthetic"] is False for item in json.loads(score_command(*pair[:2], as_json=True, **maps)[0]))
+
+
 def test_into_and_as_belong_together(pair, maps, tmp_path):
     for options in ({"run": tmp_path / "run"}, {"model": "m"}):
         with pytest.raises(OptionError, match="belong together"):

@@ -1,0 +1,44 @@
+"""Means and SDs of scores, and how they are printed."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+from umd_engine.evaluation.rows import Row
+
+NO_FIGURE = "-"
+
+
+def scan_score(rows: Sequence[Row], score: Callable[[Row], float]) -> float:
+    """The mean over organs of the mean over repeats; NaN where nothing counts."""
+    organs: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if not math.isnan(value := score(row)):
+            organs[row.organ].append(value)
+    return fmean(fmean(values) for values in organs.values()) if organs else math.nan
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """NaN of none."""
+    return fmean(values) if values else math.nan
+
+
+def sd_of(values: Sequence[float], ddof: int) -> float:
+    """The SD that divides by n - ddof; NaN where n does not exceed ddof."""
+    if len(values) <= ddof:
+        return math.nan
+    mean = fmean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - ddof))
+
+
+def decimals(value: float) -> str:
+    """Four decimals; "-" where there is no figure."""
+    return NO_FIGURE if math.isnan(value) else f"{value:.4f}"
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """With its sign, which is + where the figure is rounded to 0; "-" where there is no figure."""
+    return NO_FIGURE if math.isnan(value) else f"{round(value, digits) + 0.0:+.{digits}f}"
