@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def _argument(value: Any, kind: str) -> Any:
     return SCALARS[" ".join(kind.split())](value)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _built(source: str, name: str) -> tuple[list[str], Callable[..., None]]:
     compiler = shutil.which("g++") or shutil.which("clang++")
     assert compiler is not None, "running CUDA C on the CPU needs g++ or clang++"
@@ -82,7 +83,7 @@ extern "C" void cuda_on_cpu_launch(unsigned gx, unsigned gy, unsigned gz, unsign
 """
     text = f'#include "{HEADER}"\n{source}\n{trampoline}'
     digest = hashlib.sha256((text + HEADER.read_text() + "".join(FLAGS)).encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / "umd-engine-cuda-on-cpu"
+    folder = Path(tempfile.gettempdir()) / f"umd-engine-cuda-on-cpu-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     library = folder / f"{name}-{digest}.so"
     if not library.exists():

@@ -9,15 +9,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
-from tester import CASES, check_confusion
+from op_confusion import check_confusion
 
 from umd_engine.errors import KernelError
 from umd_engine.kernels.confusion import confusion, gpu
+from umd_engine.kernels.confusion.cases import CASES
 
 
 def main() -> None:
     assert gpu.interpreted(), "TRITON_INTERPRET=1 has to be set before triton is imported"
-    for case in CASES["confusion"]:
+    for case in CASES:
         check_confusion(case, functools.partial(confusion, backend="gpu"))
         print("equal", case.name)
     for classes in ((4, 256), (256, 4), (16, 256)):  # the narrow kernel's and the wide one's bin of faults

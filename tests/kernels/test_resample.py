@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from op_resample import ZOOM_OPERATION, check_zoom
 from scipy import ndimage
-from tester import check_zoom
+from tester import MismatchError
 
 from umd_engine.errors import BackendError, KernelError, OptionError
 from umd_engine.kernels.resample import weights, zoom, zoom_separate
-from umd_engine.kernels.resample.cases import Case
+from umd_engine.kernels.resample.cases import CASES, Case
+from umd_engine.kernels.resample.separable import zoom as separable_zoom
 
 sizes = st.tuples(*[st.integers(1, 24)] * 3)
 order = st.sampled_from((0, 1, 3))
@@ -114,3 +117,27 @@ def test_refuses_an_axis_and_a_backend_that_are_none() -> None:
 def test_the_gpu_is_not_replaced_in_silence() -> None:
     with pytest.raises(BackendError):
         zoom(VOLUME, (4, 5, 6), (3, 3, 3), backend="gpu")
+
+
+def test_rejects_a_band_that_is_too_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "REACH", 12)
+    weights.cubic.cache_clear()
+    try:
+        with pytest.raises(MismatchError):
+            ZOOM_OPERATION.check_all(functools.partial(zoom, backend="cpu"))
+    finally:
+        monkeypatch.undo()
+        weights.cubic.cache_clear()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if 3 in case.orders], ids=lambda c: c.name)
+def test_the_bands_of_a_device_on_the_cpu(case: Any) -> None:
+    """The GPU differs from the CPU in the width of its bands only."""
+
+    def wide(data: np.ndarray, shape: Any, orders: Any, clip: Any) -> np.ndarray:
+        from umd_engine.kernels.resample.arguments import parse_clip
+
+        apart = parse_clip(clip, data.shape[1:], shape)
+        return separable_zoom(torch.from_numpy(data.copy()), shape, orders, apart, rows=512).numpy()
+
+    check_zoom(case, wide)

@@ -1,19 +1,20 @@
-"""Holds an implementation of an operation against its reference on a case. Never one fast one against another."""
+"""Holds an implementation of an operation against its reference on a case. Never one fast one against another.
+
+Each `op_NAME.py` beside this file lists an operation's cases, check, implementations and wrong kernels.
+"""
 
 from __future__ import annotations
 
+import importlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-
-from umd_engine.kernels.confusion import cases as confusion_cases
-from umd_engine.kernels.confusion import confusion
-from umd_engine.kernels.resample import cases as resample_cases
-from umd_engine.kernels.resample import zoom, zoom_separate
 
 Implementation = Callable[..., Any]
 
@@ -22,58 +23,32 @@ class MismatchError(AssertionError):
     """An implementation whose result is not the reference's."""
 
 
-def check_confusion(case: confusion_cases.Case, implementation: Implementation, seed: int = 0) -> None:
-    """`implementation(label, prediction, classes_label, classes_prediction)` against NumPy, exactly."""
-    label, prediction = case.make(seed)
-    before = label.copy(), prediction.copy()
-    expected = confusion(label, prediction, *case.classes, backend="reference")
-    with poisoned_outputs():
-        found = implementation(label, prediction, *case.classes)
-    _compare(case.name, found, expected, 0.0)
-    _unchanged(case.name, (label, prediction), before)
+@dataclass(frozen=True)
+class Operation:
+    """What is tested of an operation.
+
+    Attributes:
+        cases: have a `name` each; every one is run on every implementation.
+        check: (case, implementation) -> None; raises MismatchError.
+        implementations: those whose name begins with "gpu" need a CUDA device.
+        wrong: what some case has to reject.
+    """
+
+    name: str
+    cases: Sequence[Any]
+    check: Callable[[Any, Implementation], None]
+    implementations: Mapping[str, Implementation]
+    wrong: Sequence[Implementation] = ()
+
+    def check_all(self, implementation: Implementation) -> None:
+        for case in self.cases:
+            self.check(case, implementation)
 
 
-def check_zoom(case: resample_cases.Case, implementation: Implementation, seed: int = 0) -> None:
-    """`implementation(data, shape, orders, clip)` against SciPy, to 1e-12 of the data's range."""
-    data = case.make(seed)
-    before = data.copy()
-    expected = zoom(data, case.new, case.orders, case.clip, backend="reference")
-    with poisoned_outputs():
-        found = implementation(data, case.new, case.orders, case.clip)
-    scale = float(np.ptp(data.astype(np.float64))) if data.size else 0.0
-    exact = not any(case.orders)
-    # rounding errors of a constant volume scale with its value, not with its range of zero
-    size = max(scale, float(np.abs(data).max())) if data.size else 0.0
-    _compare(case.name, found, expected, 0.0 if exact else resample_cases.TOLERANCE * size)
-    _unchanged(case.name, (data,), (before,))
-
-
-def check_zoom_separate(case: resample_cases.SeparateCase, implementation: Implementation, seed: int = 0) -> None:
-    """`implementation(data, shape, axis, order, order_z)` against a loop over slices in SciPy."""
-    data = case.make(seed)
-    rule = (case.new, case.axis, case.order, case.order_z)
-    expected = zoom_separate(data, *rule, backend="reference")
-    with poisoned_outputs():
-        found = implementation(data, *rule)
-    exact = case.order == case.order_z == 0
-    _compare(case.name, found, expected, 0.0 if exact else resample_cases.TOLERANCE * float(np.ptp(data)))
-
-
-CHECKS: dict[str, Callable[..., None]] = {
-    "confusion": check_confusion,
-    "resample": check_zoom,
-    "resample-separate": check_zoom_separate,
-}
-CASES: dict[str, tuple[Any, ...]] = {
-    "confusion": confusion_cases.CASES,
-    "resample": resample_cases.CASES,
-    "resample-separate": resample_cases.SEPARATE_CASES,
-}
-
-
-def check_all(op: str, implementation: Implementation) -> None:
-    for case in CASES[op]:
-        CHECKS[op](case, implementation)
+def operations() -> dict[str, Operation]:
+    """Those of every op_*.py, by name."""
+    modules = [importlib.import_module(path.stem) for path in sorted(Path(__file__).parent.glob("op_*.py"))]
+    return {operation.name: operation for module in modules for operation in module.OPERATIONS}
 
 
 @contextmanager
@@ -92,7 +67,8 @@ def poisoned_outputs() -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = fill
 
 
-def _compare(name: str, found: Any, expected: np.ndarray, tolerance: float) -> None:
+def compare(name: str, found: Any, expected: np.ndarray, tolerance: float) -> None:
+    """Type, shape, and every value within `tolerance`; nothing may be NaN or infinite."""
     found = found.cpu().numpy() if isinstance(found, torch.Tensor) else found
     if found.dtype != expected.dtype:
         raise MismatchError(f"{name}: dtype {found.dtype}, the reference has {expected.dtype}")
@@ -107,7 +83,8 @@ def _compare(name: str, found: Any, expected: np.ndarray, tolerance: float) -> N
         raise MismatchError(f"{name}: off by {worst}, allowed {tolerance}")
 
 
-def _unchanged(name: str, arrays: tuple[np.ndarray, ...], before: tuple[np.ndarray, ...]) -> None:
+def unchanged(name: str, arrays: Sequence[np.ndarray], before: Sequence[np.ndarray]) -> None:
+    """The inputs are as they were."""
     for array, copy in zip(arrays, before, strict=True):
         if not np.array_equal(array, copy):
             raise MismatchError(f"{name}: the input was written to")
