@@ -8,10 +8,15 @@ import pytest
 import torch
 
 from umd_engine.data.nifti import read, read_labels, write_labels
+from umd_engine.data.volume import Volume
+from umd_engine.errors import OptionError
+from umd_engine.models.nnunet.model import NnUNet
 from umd_engine.models.nnunet.plans import Resampling
+from umd_engine.models.nnunet.protocol import Options
 from umd_engine.models.nnunet.resampling import resample, separate_axis
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
+DEMO = Path(__file__).parents[2] / "bench" / "demo" / "networks"
 CASES = json.loads((RECORDINGS / "separate_z.json").read_text())
 
 
@@ -58,3 +63,20 @@ def test_readers(reader, tmp_path):
     written = read_labels(tmp_path / "seg.nii.gz")
     assert np.array_equal(written.grid.to_file_order(written.voxels), stored["written"])
     assert np.allclose(written.grid.file_affine, stored["affine"], atol=1e-5)
+
+
+def test_zscore_takes_the_place_of_the_plans_normalization():
+    """The option shows a CT network what a PET network is shown: each image by its own mean and SD."""
+    path = DEMO / "Dataset901_PhantomCT" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    planned, scored = (NnUNet("nnunet", path, Options(normalization=name)) for name in ("plans", "zscore"))
+    assert planned.plans.normalization[0].scheme == "CTNormalization"
+    volume = Volume.from_array(np.random.default_rng(0).gamma(2.0, 1.5, (40, 40, 40)).astype(np.float32))
+    data = scored.prepare([volume], torch.device("cpu")).prepared.data
+    assert abs(float(data.mean())) < 0.05 and abs(float(data.std()) - 1) < 0.2
+    assert not torch.equal(data, planned.prepare([volume], torch.device("cpu")).prepared.data)
+    assert planned.protocol != scored.protocol, "a run with it is another run"
+
+
+def test_an_unknown_normalization():
+    with pytest.raises(OptionError, match="plans or zscore"):
+        Options(normalization="minmax")
