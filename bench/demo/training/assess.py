@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from umd_engine.evaluation.metrics import counts_from_confusion, dice
 from umd_engine.kernels.confusion import confusion
 from umd_engine.models.model import Segmentation
 from umd_engine.models.nnunet.model import NnUNet
-from umd_engine.models.nnunet.plans import Normalization
 from umd_engine.models.nnunet.protocol import Options
 from umd_engine.models.ready import open_unit
 
@@ -42,11 +41,7 @@ class OrganScore:
 
 def load(folder: Path, name: str, z_scored: bool = False) -> NnUNet:
     """The trained folder as a model; `z_scored` normalises each image by its own mean and SD in the plans' stead."""
-    model = NnUNet(name, folder, Options())
-    if z_scored:
-        rules = tuple(Normalization("ZScoreNormalization", False, {}) for _ in model.plans.normalization)
-        model.plans = replace(model.plans, normalization=rules)
-    return model
+    return NnUNet(name, folder, Options(normalization="zscore" if z_scored else "plans"))
 
 
 def score(model: NnUNet, scans: Sequence[Labelled]) -> Scores:
