@@ -50,7 +50,11 @@ setup(
     python_requires=">=3.11",
     packages=packages(),
     package_dir={"umd_engine": "."},
-    package_data={"umd_engine": ["py.typed"], "umd_engine.data": ["label_sets/*.json"]},
+    package_data={
+        "umd_engine": ["py.typed"],
+        "umd_engine.data": ["label_sets/*.json"],
+        "umd_engine.bench.demo": ["networks/*/*/*.json", "networks/*/*/fold_all/checkpoint_final.pth"],
+    },
     cmdclass={"build_py": BuildWithoutSetup},
     entry_points={"console_scripts": ["umd-engine = umd_engine.cli:main"]},
     install_requires=[
