@@ -16,7 +16,7 @@ BLADDER = {"empty": 0.4, "normal": 1.0, "full": 1.7}  # of the reference's volum
 REFERENCE_HEIGHT = 1.76  # m, what the shapes are drawn for
 # Each random part of a phantom draws from a stream of its own, so that changing one changes no other.
 STREAMS: dict[str, tuple[int, ...]] = {
-    "posture": (0,),
+    "posture": (0,),  # NumPy pads keys with zeros: the stream that drew the person, from its start
     "brain": (1,),
     "lung vessels": (2,),
     "colon": (3,),
