@@ -48,6 +48,7 @@ test-gpu:
 gpu-bundle: setup
 	sh tests/gpu_bundle.sh $(BIN)/python
 
+# Everything that is compared; one operation: umd-engine bench kernels --op distance
 bench: setup
 	$(BIN)/python -m umd_engine.bench
 

@@ -28,8 +28,17 @@ def packages() -> list[str]:
 CPU = ["onnxruntime>=1.24"]
 GPU = ["onnxruntime-gpu>=1.24", "triton>=3.6", "cupy-cuda13x>=14.0"]
 REPORT = ["jinja2>=3.1", "plotly>=6.0", "matplotlib>=3.9"]
+# What the kernels are compared with in tests and benches.
+PEERS = [
+    "connected-components-3d>=4.1",
+    "edt>=3.1",
+    "monai>=1.6",
+    "scikit-image>=0.26",
+    "surface-distance>=0.1",
+]
 DEV = [
     *CPU,
+    *PEERS,
     "triton>=3.7.1",
     "cupy-cuda13x>=14.0",
     "nvidia-cuda-nvrtc>=13.0",
@@ -78,6 +87,7 @@ setup(
         "tensorrt": ["tensorrt>=10.13"],
         "report": REPORT,
         "cluster": ["ray>=2.50"],
+        "peers": PEERS,
         "dev": DEV,
     },
 )

@@ -1,59 +1,11 @@
-"""Joint counts of two label maps against per-class NumPy masks, on the same pair in one process."""
+"""A pair of label maps of a body's proportions, and its counts by per-class NumPy masks, as nnU-Net takes them."""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-
-from umd_engine.kernels.confusion import confusion
 
 SHAPE = (256, 256, 300)
 CLASSES = 14
-TARGET = 10.0
-
-
-def run(repeats: int = 7) -> dict[str, Any]:
-    """Median seconds of both, their ratio, and yardsticks.
-
-    The pair is 13 ellipsoids of a body's proportions and the same moved by two voxels. `noise_seconds` counts two
-    maps without any run of equal ids, `unlike_orders_seconds` a C-ordered map against a Fortran-ordered one, and
-    `copy_seconds` copies both maps: the least time that touching every voxel takes.
-
-    Args:
-        repeats: timed runs of each, alternating, after one warm-up.
-
-    Raises:
-        AssertionError: the counts differ from the masks', so no time is reported.
-    """
-    label, prediction = organs(moved=0.0), organs(moved=2.0)
-    rng = np.random.default_rng(0)
-    noise, other = (rng.integers(0, CLASSES, SHAPE, dtype=np.uint8) for _ in range(2))
-    fortran = np.asfortranarray(prediction)
-    counts = confusion(label, prediction, CLASSES, CLASSES, backend="cpu")
-    if not np.array_equal(true_false_counts(counts), per_class_masks(label, prediction)):
-        raise AssertionError("joint counts and per-class masks disagree")
-    timed = {
-        "seconds": lambda: confusion(label, prediction, CLASSES, CLASSES, backend="cpu"),
-        "peer_seconds": lambda: per_class_masks(label, prediction),
-        "noise_seconds": lambda: confusion(noise, other, CLASSES, CLASSES, backend="cpu"),
-        "unlike_orders_seconds": lambda: confusion(label, fortran, CLASSES, CLASSES, backend="cpu"),
-        "copy_seconds": lambda: (label.copy(), prediction.copy()),
-    }
-    medians = _medians(timed, repeats)
-    return {
-        "name": "confusion",
-        "peer": "per-class NumPy masks",
-        **medians,
-        "ratio": medians["peer_seconds"] / medians["seconds"],
-        "target": TARGET,
-        "shape": SHAPE,
-        "classes": CLASSES,
-        "repeats": repeats,
-    }
 
 
 def organs(moved: float, seed: int = 1) -> np.ndarray:
@@ -82,14 +34,3 @@ def true_false_counts(counts: np.ndarray) -> np.ndarray:
     """int64 [classes, 3] TP, FP, FN of joint counts over one set of ids."""
     true = counts.diagonal()
     return np.stack([true, counts.sum(axis=0) - true, counts.sum(axis=1) - true], axis=1)
-
-
-def _medians(timed: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for repeat in range(repeats + 1):
-        for name, action in timed.items():
-            start = time.perf_counter()
-            action()
-            if repeat:  # the first is the warm-up
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}

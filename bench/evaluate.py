@@ -6,31 +6,36 @@ one side: `python -m umd_engine.bench.evaluate engine|plain FOLDER MODEL`.
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 
-VOLUMES, REPEATS = 6, 3
+from umd_engine.bench.floor import Entry
+
+Told = tuple[float, str]  # seconds, counts
+VOLUMES = 6
+TARGET = 1.0
 SHAPE = (48, 48, 32)
 ORGANS = {"liver": 1, "spleen": 2, "kidney_left": 3, "kidney_right": 4}
 HEADER = "cohort,subject,scan_id,modality,image,unit,label,label_set"
 
 
-def make_cohort(folder: Path) -> None:
-    """Six CT-like int16 volumes with label maps, on the recorded model's scale of spacing."""
+def make_cohort(folder: Path, volumes: int = VOLUMES) -> None:
+    """CT-like int16 volumes with label maps, on the recorded model's scale of spacing."""
     import json
 
     import nibabel
 
     (folder / "labels.json").write_text(json.dumps({"name": "bench", "labels": ORGANS}))
     rows = [HEADER]
-    for i in range(VOLUMES):
+    for i in range(volumes):
         rng = np.random.default_rng(i)
         coarse = rng.standard_normal([n // 8 for n in SHAPE]) * 150
         image = np.kron(coarse, np.ones((8, 8, 8))) + rng.standard_normal(SHAPE) * 20
@@ -42,38 +47,45 @@ def make_cohort(folder: Path) -> None:
     (folder / "scans.csv").write_text("\n".join(rows) + "\n")
 
 
-def run(model: Path) -> dict[str, Any]:
-    """Median seconds of both sides, alternating, and their ratio; the counts must be equal first."""
-    times: dict[str, list[float]] = {"engine": [], "plain": []}
-    with tempfile.TemporaryDirectory() as folder:
-        make_cohort(Path(folder))
-        results = set()
-        for _ in range(REPEATS):
-            for side in ("plain", "engine"):
-                command = [sys.executable, "-m", "umd_engine.bench.evaluate", side, folder, str(model)]
-                ended = subprocess.run(command, check=True, capture_output=True, text=True)
-                seconds, counts = ended.stdout.strip().splitlines()[-2:]
-                times[side].append(float(seconds))
-                results.add(counts)
-    if len(results) != 1:
-        raise AssertionError("engine and plain script count different voxels: no time is reported")
-    ours, plain = median(times["engine"]), median(times["plain"])
-    return {
-        "name": "evaluate, 6 volumes",
-        "seconds": ours,
-        "peer": "plain per-scan script",
-        "peer_seconds": plain,
-        "ratio": plain / ours,
-        "target": 1.0,
-        "spread": {side: [min(t), max(t)] for side, t in times.items()},
-    }
+def entries(model: str | Path, volumes: int = VOLUMES) -> list[Entry]:
+    """Both sides on one cohort; every run has to count the voxels that the plain script counts.
+
+    Args:
+        model: a trained nnU-Net folder.
+    """
+    folder = tempfile.TemporaryDirectory()
+    make_cohort(Path(folder.name), volumes)
+
+    def run(side: str) -> Told:
+        command = [sys.executable, "-m", "umd_engine.bench.evaluate", side, folder.name, str(model)]
+        ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        seconds, counts = ended.stdout.strip().splitlines()[-2:]
+        return float(seconds), counts
+
+    expected = functools.cache(lambda: run("plain")[1])
+
+    def check(found: Told) -> None:
+        assert found[1] == expected(), "engine and plain script count different voxels"
+
+    case = f"{volumes} volumes"
+    ours = Entry("evaluate", "engine", case, lambda: run("engine"), 0, check, seconds=lambda found: found[0])
+    plain = replace(
+        ours,
+        implementation="peer:plain per-scan script",
+        run=lambda: run("plain"),
+        peer=True,
+        call="python -m umd_engine.bench.evaluate plain",
+        target=TARGET,
+    )
+    return [ours, plain]
 
 
 def _plain(folder: Path, model: Path) -> tuple[float, list[Any]]:
     from umd_engine.bench import plain_nnunet
 
-    images = [folder / f"{i}.nii.gz" for i in range(VOLUMES)]
-    labels: list[Path | None] = [folder / f"{i}_label.nii.gz" for i in range(VOLUMES)]
+    volumes = len(list(folder.glob("*_label.nii.gz")))
+    images = [folder / f"{i}.nii.gz" for i in range(volumes)]
+    labels: list[Path | None] = [folder / f"{i}_label.nii.gz" for i in range(volumes)]
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
         scores = plain_nnunet.run(model, images, labels, Path(out))

@@ -7,7 +7,10 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("torch", "triton", "numpy", "onnxruntime", "onnxruntime-gpu", "nibabel", "isal", "numba", "scipy")
+PACKAGES = (
+    *("torch", "triton", "cupy-cuda13x", "cupy-cuda12x", "numpy", "onnxruntime", "onnxruntime-gpu", "nibabel", "isal"),
+    *("numba", "scipy", "connected-components-3d", "edt", "scikit-image", "monai", "surface-distance"),
+)
 
 
 def describe() -> dict[str, object]:
@@ -16,7 +19,7 @@ def describe() -> dict[str, object]:
 
     return {
         "cpu": _cpu(),
-        "threads": torch.get_num_threads(),
+        "threads": len(os.sched_getaffinity(0)),
         "cores": os.cpu_count(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),

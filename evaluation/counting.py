@@ -12,7 +12,8 @@ from umd_engine.data.volume import Grid
 from umd_engine.errors import LabelError
 from umd_engine.evaluation.metrics import counts_from_confusion
 from umd_engine.evaluation.rows import NO_REFERENCE, OK
-from umd_engine.kernels.confusion import MAX_CLASSES, confusion
+from umd_engine.kernels.confusion import confusion
+from umd_engine.kernels.confusion.arguments import MAX_CLASSES
 
 Ids = Mapping[str, tuple[int, ...]]
 LabelMap = np.ndarray | torch.Tensor

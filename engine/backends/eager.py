@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Tensors
 from umd_engine.errors import BackendError
+from umd_engine.kernels.norm_act import fuse_norm_act
 
 _AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -17,12 +20,14 @@ class EagerSession:
     Args:
         precision: fp32; tf32 (fp32 with 10-bit mantissas in matrix products, CUDA only); or fp16 / bf16 by
             torch's autocast, which keeps normalisation and softmax in float32.
+        fused_norms: runs a copy of the module whose InstanceNorms, activations and residual additions are one kernel
+            each; equal to the module's own within float32 rounding.
 
     Raises:
         BackendError: fp16 on a CPU, where torch's convolutions are some 250 times slower than in float32.
     """
 
-    def __init__(self, unit: Unit, device: torch.device, precision: str = "fp32"):
+    def __init__(self, unit: Unit, device: torch.device, precision: str = "fp32", fused_norms: bool = False):
         if precision == "fp16" and device.type == "cpu":
             raise BackendError("fp16 does not run usefully on a CPU", mend="use --precision fp32 or bf16")
         if device.type == "cuda":
@@ -32,6 +37,9 @@ class EagerSession:
             raise BackendError("tf32 is a mode of CUDA devices", mend="use --precision fp32")
         self.device, self.autocast = device, _AUTOCAST.get(precision)
         self.module = unit.module.to(device).eval()
+        if fused_norms:
+            self.module = copy.deepcopy(self.module)
+            fuse_norm_act(self.module)
 
     @torch.no_grad()  # not inference_mode: sinks work on the outputs in place
     def run(self, inputs: Tensors) -> Tensors:

@@ -1,16 +1,20 @@
-"""Joint counts of two label maps in one pass: TP, FP and FN of every class follow from them."""
+"""Counts in one pass, from which TP, FP and FN of every class follow: label maps, logits, overlapping masks."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import torch
 
-from umd_engine.errors import KernelError
 from umd_engine.kernels.backends import missing_library, resolve
-
-MAX_CLASSES = 256
+from umd_engine.kernels.confusion.arguments import (
+    as_array,
+    as_tensor,
+    check_classes,
+    check_logits,
+    check_maps,
+    check_planes,
+)
 
 
 def confusion(
@@ -39,13 +43,15 @@ def confusion(
         BackendError: the named backend cannot run here.
         OptionError: an unknown backend name.
     """
-    _check_classes(classes_label, "classes_label")
-    _check_classes(classes_prediction, "classes_prediction")
-    on_gpu = _check_maps(label, prediction)
-    name = resolve(backend, on_gpu=on_gpu, kernel="confusion")
+    check_classes(classes_label, "classes_label")
+    check_classes(classes_prediction, "classes_prediction")
+    name = resolve(backend, on_gpu=check_maps(label, prediction), kernel="confusion")
     if name == "gpu":
-        return _on_gpu(label, prediction, classes_label, classes_prediction)
-    arrays = _as_array(label), _as_array(prediction)
+        _need_triton()
+        from umd_engine.kernels.confusion import gpu
+
+        return gpu.confusion(as_tensor(label), as_tensor(prediction), classes_label, classes_prediction)
+    arrays = as_array(label), as_array(prediction)
     if name == "reference":
         from umd_engine.kernels.confusion import reference
 
@@ -55,51 +61,73 @@ def confusion(
     return cpu.confusion(*arrays, classes_label, classes_prediction)
 
 
-def _on_gpu(label: Any, prediction: Any, classes_label: int, classes_prediction: int) -> np.ndarray:
+def confusion_from_logits(label: Any, logits: Any, classes_label: int, backend: str = "auto") -> np.ndarray:
+    """The joint counts of a label map and the argmax of logits; the predicted map is never written.
+
+    Args:
+        label: uint8 label map of any shape [...].
+        logits: [classes, ...] float16, bfloat16 (torch), float32 or float64, on the same device. The predicted
+            id is the first class that holds the maximum; infinities are allowed.
+        classes_label: number of ids in `label`.
+        backend: "auto", "cpu", "gpu" or "reference".
+
+    Returns:
+        int64 [classes_label, classes] as `confusion(label, logits.argmax(0), classes_label, classes)`.
+
+    Raises:
+        KernelError: another dtype, shapes that do not match, more than 256 classes, a label id not below
+            `classes_label`, or logits that hold NaN.
+        BackendError: the named backend cannot run here.
+    """
+    name = resolve(backend, on_gpu=check_logits(label, logits, classes_label), kernel="confusion")
+    if name == "gpu":
+        _need_triton()
+        from umd_engine.kernels.confusion import gpu_logits
+
+        return gpu_logits.confusion_from_logits(as_tensor(label), as_tensor(logits), classes_label)
+    if name == "reference":
+        from umd_engine.kernels.confusion import reference
+
+        return reference.confusion_from_logits(as_array(label), as_tensor(logits).double().numpy(), classes_label)
+    from umd_engine.kernels.confusion import cpu_logits
+
+    return cpu_logits.confusion_from_logits(as_tensor(label), as_tensor(logits), classes_label)
+
+
+def confusion_planes(reference: Any, prediction: Any, organs: int, backend: str = "auto") -> np.ndarray:
+    """TP, FP and FN of masks that may overlap, one bit an organ.
+
+    Args:
+        reference: uint8, uint16 or uint32 words of any shape; bit k of a voxel's word is the mask of organ k.
+        prediction: words of the same type and shape, on the same device.
+        organs: bits in use, at most those of a word; the others have to be zero.
+        backend: "auto", "cpu", "gpu" or "reference".
+
+    Returns:
+        int64 [organs, 3]: TP, FP, FN. A pair of empty masks is three zeros.
+
+    Raises:
+        KernelError: another dtype, unlike dtypes, shapes or devices, or a bit set at or above `organs`.
+        BackendError: the named backend cannot run here.
+    """
+    name = resolve(backend, on_gpu=check_planes(reference, prediction, organs), kernel="confusion")
+    if name == "gpu":
+        _need_triton()
+        from umd_engine.kernels.confusion import gpu_planes
+
+        return gpu_planes.confusion_planes(as_tensor(reference), as_tensor(prediction), organs)
+    arrays = as_array(reference), as_array(prediction)
+    if name == "reference":
+        from umd_engine.kernels.confusion import reference as plain
+
+        return plain.confusion_planes(*arrays, organs)
+    from umd_engine.kernels.confusion import cpu_planes
+
+    return cpu_planes.confusion_planes(*arrays, organs)
+
+
+def _need_triton() -> None:
     try:
         import triton  # noqa: F401
     except ImportError as error:
         raise missing_library("confusion", "gpu", "triton") from error
-    from umd_engine.kernels.confusion import gpu
-
-    return gpu.confusion(_as_tensor(label), _as_tensor(prediction), classes_label, classes_prediction)
-
-
-def _check_classes(classes: int, name: str) -> None:
-    if not 1 <= classes <= MAX_CLASSES:
-        raise KernelError(f"confusion: {name} is {classes}", mend=f"1 to {MAX_CLASSES}: the maps are uint8")
-
-
-def _check_maps(label: Any, prediction: Any) -> bool:
-    """Whether both maps lie on a CUDA device."""
-    for name, array in (("label", label), ("prediction", prediction)):
-        if not isinstance(array, (np.ndarray, torch.Tensor)):
-            raise KernelError(f"confusion: {name} is a {type(array).__name__}, not an array or a tensor")
-        if array.dtype not in (np.dtype(np.uint8), torch.uint8):
-            raise KernelError(f"confusion: {name} is {array.dtype}, not uint8", mend="cast it to uint8")
-    if tuple(label.shape) != tuple(prediction.shape):
-        shapes = f"{tuple(label.shape)} and {tuple(prediction.shape)}"
-        raise KernelError(f"confusion: label and prediction have unlike shapes {shapes}")
-    if _device(label) != _device(prediction):
-        devices = f"{_device(label)} and {_device(prediction)}"
-        raise KernelError(f"confusion: label and prediction lie on {devices}", mend="move one to the other")
-    return _device(label).type == "cuda"
-
-
-def _device(array: Any) -> torch.device:
-    return array.device if isinstance(array, torch.Tensor) else torch.device("cpu")
-
-
-def _as_array(array: Any) -> np.ndarray:
-    return array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
-
-
-def _as_tensor(array: Any) -> torch.Tensor:
-    if isinstance(array, torch.Tensor):
-        return array
-    # torch takes neither negative strides nor read-only arrays without a copy
-    return torch.from_numpy(array if _torch_takes(array) else np.array(array, order="C"))
-
-
-def _torch_takes(array: np.ndarray) -> bool:
-    return array.flags.writeable and all(stride >= 0 for stride in array.strides)

@@ -31,7 +31,7 @@ def confusion(
         KernelError: an id not below its number of classes.
         BackendError: numba is not installed.
     """
-    count_flat, count_grid = _compiled()
+    count_flat, count_grid = compiled_loops()
     workers = threads or len(os.sched_getaffinity(0))
     stride = 1 << (classes_prediction - 1).bit_length()
     work = pieces(label, prediction, workers)
@@ -50,9 +50,16 @@ def confusion(
     else:
         with ThreadPoolExecutor(workers) as pool:
             results = list(pool.map(task, range(workers)))
+    return total(results, stride, classes_label, classes_prediction)
+
+
+def total(
+    results: list[tuple[np.ndarray, np.ndarray]], stride: int, classes_label: int, classes_prediction: int
+) -> np.ndarray:
+    """The counts of all threads' (histogram, highest ids), once no id is too high."""
     _check_ids(np.max([found for _, found in results], axis=0), classes_label, classes_prediction)
-    total = np.sum([histogram for histogram, _ in results], axis=0)
-    return total[: 256 * stride].reshape(256, stride)[:classes_label, :classes_prediction].copy()
+    counts = np.sum([histogram for histogram, _ in results], axis=0)
+    return counts[: 256 * stride].reshape(256, stride)[:classes_label, :classes_prediction].copy()
 
 
 def _check_ids(highest: np.ndarray, classes_label: int, classes_prediction: int) -> None:
@@ -64,7 +71,7 @@ def _check_ids(highest: np.ndarray, classes_label: int, classes_prediction: int)
 
 
 @lru_cache(maxsize=1)
-def _compiled() -> tuple[Callable[..., None], Callable[..., None]]:
+def compiled_loops() -> tuple[Callable[..., None], Callable[..., None]]:
     """The two loops, compiled at their first call."""
     try:
         return compile_loop(loops.count_flat), compile_loop(loops.count_grid)

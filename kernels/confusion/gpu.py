@@ -24,6 +24,30 @@ NARROW_BINS = 2048  # above it a histogram no longer fits in registers and voxel
 
 
 @triton.jit
+def tile_counts(code: tl.tensor, inside: tl.tensor, BINS: tl.constexpr) -> tl.tensor:
+    """int32 [BINS]: the histogram of a tile's codes where `inside`."""
+    # voxels past the end take no part in the range, so that the last tile may be uniform too
+    lowest = tl.min(tl.where(inside, code, BINS - 1), axis=0)
+    highest = tl.max(tl.where(inside, code, 0), axis=0)
+    if lowest >= highest:
+        found = tl.where(tl.arange(0, BINS) == lowest, tl.sum(inside.to(tl.int32), axis=0), 0)
+    else:
+        found = tl.histogram(code, BINS, mask=inside)
+    return found
+
+
+@triton.jit
+def add_voxels(counts: tl.tensor, code: tl.tensor, inside: tl.tensor, TILE: tl.constexpr) -> None:
+    """counts int64 += the codes of a tile, an atomic addition a voxel, or one where all are alike."""
+    lowest = tl.min(tl.where(inside, code, 0x7FFFFFFF), axis=0)
+    highest = tl.max(tl.where(inside, code, 0), axis=0)
+    if lowest >= highest:
+        tl.atomic_add(counts + lowest, tl.sum(inside.to(tl.int64), axis=0))
+    else:
+        tl.atomic_add(counts + code, tl.full((TILE,), 1, dtype=tl.int64), mask=inside)
+
+
+@triton.jit
 def narrow_kernel(
     label: tl.tensor,
     prediction: tl.tensor,
@@ -46,13 +70,7 @@ def narrow_kernel(
         right = tl.load(prediction + offsets, mask=inside, other=0).to(tl.int32)
         valid = (left < classes_label) & (right < classes_prediction)
         code = tl.where(valid, left * classes_prediction + right, classes_label * classes_prediction)
-        # voxels past the end take no part in the range, so that the last tile may be uniform too
-        lowest = tl.min(tl.where(inside, code, BINS - 1), axis=0)
-        highest = tl.max(tl.where(inside, code, 0), axis=0)
-        if lowest >= highest:
-            total += tl.where(bins == lowest, tl.sum(inside.to(tl.int32), axis=0), 0)
-        else:
-            total += tl.histogram(code, BINS, mask=inside)
+        total += tile_counts(code, inside, BINS)
     tl.atomic_add(counts + bins, total.to(tl.int64), mask=total > 0)
 
 
@@ -73,13 +91,7 @@ def wide_kernel(
     right = tl.load(prediction + offsets, mask=inside, other=0).to(tl.int32)
     valid = (left < classes_label) & (right < classes_prediction)
     code = tl.where(valid, left * classes_prediction + right, classes_label * classes_prediction)
-    lowest = tl.min(tl.where(inside, code, classes_label * classes_prediction), axis=0)
-    highest = tl.max(tl.where(inside, code, 0), axis=0)
-    if lowest >= highest:
-        tl.atomic_add(counts + lowest, tl.sum(inside.to(tl.int64), axis=0))
-    else:
-        ones = tl.full((TILE,), 1, dtype=tl.int64)
-        tl.atomic_add(counts + code, ones, mask=inside)
+    add_voxels(counts, code, inside, TILE)
 
 
 def confusion(label: torch.Tensor, prediction: torch.Tensor, classes_label: int, classes_prediction: int) -> np.ndarray:
@@ -89,13 +101,13 @@ def confusion(label: torch.Tensor, prediction: torch.Tensor, classes_label: int,
         KernelError: an id not below its number of classes.
         BackendError: there is no CUDA device.
     """
-    device = _device(label)
-    left, right = _flat(label.to(device), prediction.to(device))
+    device = device_of(label)
+    left, right = common_order(label.to(device), prediction.to(device))
     faults = classes_label * classes_prediction
     bins = triton.next_power_of_2(faults + 1)
     counts = torch.zeros(bins, dtype=torch.int64, device=device)
     arguments = (left, right, counts, left.numel(), classes_label, classes_prediction)
-    with _current(device):
+    with current(device):
         if left.numel() and bins <= NARROW_BINS:
             programs = triton.cdiv(left.numel(), TILE * TILES)
             narrow_kernel[(programs,)](*arguments, BINS=bins, TILE=TILE, TILES=TILES, num_warps=8)
@@ -113,7 +125,7 @@ def interpreted() -> bool:
     return not isinstance(narrow_kernel, triton.JITFunction)
 
 
-def _device(label: torch.Tensor) -> torch.device:
+def device_of(label: torch.Tensor) -> torch.device:
     if label.is_cuda:
         return label.device
     if interpreted():
@@ -123,12 +135,12 @@ def _device(label: torch.Tensor) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def _current(device: torch.device) -> AbstractContextManager[object]:
+def current(device: torch.device) -> AbstractContextManager[object]:
     """Makes `device` the current one, where Triton launches; nothing for the interpreter's CPU."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def _flat(label: torch.Tensor, prediction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def common_order(label: torch.Tensor, prediction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Both as contiguous 1-D tensors of one voxel order; a view where they share a dense memory order."""
     order = sorted(range(label.ndim), key=lambda axis: -label.stride()[axis])
     left, right = label.permute(order), prediction.permute(order)
@@ -137,6 +149,11 @@ def _flat(label: torch.Tensor, prediction: torch.Tensor) -> tuple[torch.Tensor, 
 
 def _raise_ids(left: torch.Tensor, right: torch.Tensor, classes_label: int, classes_prediction: int) -> None:
     for name, flat, classes in (("label", left, classes_label), ("prediction", right, classes_prediction)):
-        found = int(flat.max())
-        if found >= classes:
-            raise KernelError(f"confusion: {name} holds id {found} of {classes} classes")
+        raise_id(name, flat, classes)
+
+
+def raise_id(name: str, ids: torch.Tensor, classes: int) -> None:
+    """An error where an id is not below `classes`."""
+    found = int(ids.max())
+    if found >= classes:
+        raise KernelError(f"confusion: {name} holds id {found} of {classes} classes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from umd_engine.errors import KernelError
 
 ORDERS = (0, 1, 3)
+PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
+BORDERS = ("nearest", "constant")
 Sizes = tuple[int, int, int]
 Clip = tuple[int, ...] | None  # the axes of [C, X, Y, Z] whose every index has a range of its own
 
@@ -31,6 +34,33 @@ def check(data: Any, shape: Sequence[int], orders: Sequence[int]) -> tuple[Sizes
     if not set(orders) <= set(ORDERS):
         raise KernelError(f"resample: orders {tuple(orders)}", mend=f"each is one of {ORDERS}")
     return _sizes(shape), _sizes(orders)
+
+
+def check_precision(precision: str) -> torch.dtype:
+    """The dtype of a result that is not copied; raises KernelError."""
+    if precision not in PRECISIONS:
+        raise KernelError(f"resample: unknown precision '{precision}'", mend=f"one of {', '.join(PRECISIONS)}")
+    return PRECISIONS[precision]
+
+
+def check_border(border: str, fill: float, kept: torch.dtype) -> float | None:
+    """What places outside the input get, None for its edge voxels; raises KernelError if `kept` cannot hold it."""
+    if border not in BORDERS:
+        raise KernelError(f"resample: unknown border '{border}'", mend=f"one of {', '.join(BORDERS)}")
+    if border == "nearest":
+        return None
+    held = _held(fill, kept)
+    if not held:
+        raise KernelError(f"resample: {kept} cannot hold the fill value {fill}", mend="give one that it can")
+    return fill
+
+
+def _held(fill: float, dtype: torch.dtype) -> bool:
+    if dtype.is_floating_point:
+        return math.isfinite(fill) and abs(fill) <= torch.finfo(dtype).max
+    if dtype == torch.bool:
+        return fill in (0, 1)
+    return float(fill).is_integer() and torch.iinfo(dtype).min <= fill <= torch.iinfo(dtype).max
 
 
 def parse_clip(clip: str | None, old: Sequence[int], new: Sequence[int]) -> Clip:

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import torch
 
-from umd_engine.kernels.resample.weights import Band, cubic
+from umd_engine.kernels.resample.weights import Band, coefficients
 
 
-def along(volume: torch.Tensor, axis: int, size: int, rows: int) -> torch.Tensor:
-    """`volume` [X, Y, Z] float64 with `axis` resampled to `size`, the order of its axes kept."""
+def along(volume: torch.Tensor, axis: int, bands: Sequence[Band]) -> torch.Tensor:
+    """`volume` [X, Y, Z], float64 or float32, with `axis` mapped by a matrix; the order of its axes is kept."""
     if axis == 1:  # lines lie in the middle: swap two axes, which moves whole lines of Z
-        return along(volume.transpose(0, 1).contiguous(), 0, size, rows).transpose(0, 1)
-    old = volume.shape[axis]
+        return along(volume.transpose(0, 1).contiguous(), 0, bands).transpose(0, 1)
+    old, size = volume.shape[axis], bands[-1].stop
     if axis == 0:
         source = volume.reshape(old, -1)  # [X, Y * Z]
         result = volume.new_empty((size, source.shape[1]))
-        for band, weights in _bands(volume, old, size, rows):
-            torch.mm(weights, source[band.first : band.last], out=result[band.start : band.stop])
+        for band in bands:
+            torch.mm(_weights(band, volume), source[band.first : band.last], out=result[band.start : band.stop])
         return result.view(size, *volume.shape[1:])
     source = volume.reshape(-1, old)  # [X * Y, Z]
     result = volume.new_empty((len(source), size))
-    for band, weights in _bands(volume, old, size, rows):
-        torch.mm(source[:, band.first : band.last], weights.T, out=result[:, band.start : band.stop])
+    for band in bands:
+        torch.mm(source[:, band.first : band.last], _weights(band, volume).T, out=result[:, band.start : band.stop])
     return result.view(*volume.shape[:2], size)
 
 
-def _bands(data: torch.Tensor, old: int, new: int, rows: int) -> Iterator[tuple[Band, torch.Tensor]]:
-    for band in cubic(old, new, rows):
-        yield band, torch.from_numpy(band.weights).to(data.device)
+def prefilter(volume: torch.Tensor, rows: int) -> torch.Tensor:
+    """The spline's coefficients [X + 2 PAD, Y + 2 PAD, Z + 2 PAD] of `volume`, contiguous."""
+    for axis in range(3):
+        volume = along(volume, axis, coefficients(volume.shape[axis], rows))
+    return volume.contiguous()
+
+
+def _weights(band: Band, like: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(band.weights).to(like.device, like.dtype)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from umd_engine.data.volume import Grid, Volume
+from umd_engine.engine.accumulator import Sums
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import (
@@ -148,7 +149,7 @@ class NnUNet:
         """nnU-Net's readers put the slowest file axis first; two of them reorient to RAS+ before."""
         return (voxels if self.plans.reorients else grid.to_file_order(voxels)).transpose(2, 1, 0)
 
-    def logits(self, prepared: Prepared) -> Program[torch.Tensor]:
+    def logits(self, prepared: Prepared) -> Program[Sums]:
         return logits_of(
             prepared.data,
             self.units,
@@ -162,7 +163,7 @@ class NnUNet:
         logits = yield from self.logits(case.prepared)
         labels = labels_from_logits(logits, case.prepared, self.plans, self.options.official).permute(2, 1, 0)
         if not self.plans.reorients:
-            labels = torch.from_numpy(case.grid.to_canonical(labels.cpu().numpy()).copy("K")).to(logits.device)
+            labels = torch.from_numpy(case.grid.to_canonical(labels.cpu().numpy()).copy("K")).to(labels.device)
         return Segmentation(labels, self.organs)
 
 

@@ -8,7 +8,7 @@ from itertools import chain, combinations
 
 import torch
 
-from umd_engine.engine.accumulator import Accumulator
+from umd_engine.engine.accumulator import Accumulator, Sums
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.windows import Triple, gaussian_weights, window_grid
 from umd_engine.engine.work import Program, Tensors, Work
@@ -72,11 +72,12 @@ def logits_of(
     heads: int,
     mirror_axes: Sequence[int],
     options: Options,
-) -> Program[torch.Tensor]:
+) -> Program[Sums]:
     """Logits [heads, X, Y, Z] of prepared data [C, X, Y, Z]: the mean of windows, flips and folds.
 
-    Each fold is divided by its weights before folds are averaged, in their order; the official variant rounds
-    every sum to float16.
+    The engine variant adds every output to one float32 sum, to be divided once. The official one averages the flips
+    of a window, divides each fold by its weights and averages the folds in their order, every sum rounded to
+    float16.
 
     Raises:
         ModelError: a logit is not finite (float16 overflows at 65504).
@@ -87,16 +88,28 @@ def logits_of(
     weights = gaussian_weights(patch, dtype).to(data.device)
     starts = window_grid(shape, patch, options.step)
     turns = flips(mirror_axes, options.mirroring)
-    total: torch.Tensor | None = None
+    sums: Accumulator | None = None
+    means: torch.Tensor | None = None
     for unit in units:
-        sums = Accumulator(heads, shape, weights, dtype)
-        yield Work(unit, _items(padded, starts, patch, turns), len(starts) * len(turns), _sink(sums, starts, turns))
-        mean = sums.mean()[(slice(None), *inner)]
-        if not torch.isfinite(mean).all():
+        if sums is None or options.official:
+            sums = Accumulator(heads, shape, weights, dtype)
+        sink = (_averaging_sink if options.official else _sink)(sums, starts, turns)
+        yield Work(unit, _items(padded, starts, patch, turns), len(starts) * len(turns), sink)
+        found = (Sums(sums.mean()) if options.official else Sums(sums.values)).crop(inner).values
+        if not _finite(found):
             raise ModelError(f"{unit.name} gives infinite or undefined logits", mend="use --precision fp32 or bf16")
-        total = mean if total is None else total.add_(mean)
-    assert total is not None
-    return total.div_(len(units)) if len(units) > 1 else total
+        if options.official:
+            means = found if means is None else means.add_(found)
+    assert sums is not None
+    if means is None:
+        return sums.sums().crop(inner)
+    return Sums(means.div_(len(units)) if len(units) > 1 else means)
+
+
+def _finite(values: torch.Tensor) -> bool:
+    """Without a mask of all values: NaN and infinity show in the extremes."""
+    low, high = torch.aminmax(values)
+    return bool(torch.isfinite(low) & torch.isfinite(high))
 
 
 def pad_to(data: torch.Tensor, patch: Triple) -> tuple[torch.Tensor, tuple[slice, slice, slice]]:
@@ -117,11 +130,21 @@ def _items(data: torch.Tensor, starts: list[Triple], patch: Triple, turns: list[
 
 
 def _sink(sums: Accumulator, starts: list[Triple], turns: list[tuple[int, ...]]) -> Callable[[int, Tensors], None]:
+    def add(item: int, outputs: Tensors) -> None:
+        window, turn = divmod(item, len(turns))
+        sums.add(starts[window], outputs[0].to(sums.values.device), [axis - 1 for axis in turns[turn]])
+
+    return add
+
+
+def _averaging_sink(
+    sums: Accumulator, starts: list[Triple], turns: list[tuple[int, ...]]
+) -> Callable[[int, Tensors], None]:
     mean: list[torch.Tensor] = []  # the running sum over flips of the window being averaged
 
     def add(item: int, outputs: Tensors) -> None:
         window, turn = divmod(item, len(turns))
-        logits = outputs[0].to(sums.sums.device)
+        logits = outputs[0].to(sums.values.device)
         if turn == 0:
             mean[:] = [logits]
         else:

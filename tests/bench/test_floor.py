@@ -100,6 +100,12 @@ def test_the_budget_ends_it_and_says_so() -> None:
     assert not found.stable and found.windows == 1
 
 
+def test_a_first_call_that_takes_the_budget_is_all_there_is() -> None:
+    clock = Scripted(7.0)
+    row = measure(entry_of("cpu"), QUICK, COPY, lambda entry: clock)
+    assert row.status == "unstable" and row.timing == Timing(7.0, 7.0, 7.0, 1, 1, False) and clock.counts == [1]
+
+
 @given(st.lists(st.floats(0.3, 3.0), min_size=3, max_size=50))
 def test_stable_means_that_the_last_three_agree(calls: list[float]) -> None:
     clock = Scripted(*calls)
@@ -124,10 +130,9 @@ def entry_of(name: str) -> Entry:
 
 
 def test_a_red_check_has_no_figure_and_is_never_timed() -> None:
-    def clock(entry: Entry) -> HostClock:
-        raise AssertionError("timed before its check")
-
-    row = measure(entry_of("one-off"), FAST, COPY, clock)
+    clock = Scripted(0.5)
+    row = measure(entry_of("one-off"), FAST, COPY, lambda entry: clock)
+    assert clock.counts == [1]  # the call that was checked
     assert (row.status, row.timing, row.gb_s) == ("check failed", None, None)
     assert "not 19999900000" in row.reason
     assert not re.search(r"\d (s|ms|µs|GB/s)\b", "\n".join(lines_of([row])))
@@ -168,7 +173,10 @@ def test_rates_and_ratios() -> None:
     assert (ratio.peer, ratio.value, ratio.memory) == ("peer:numpy", pytest.approx(50), 0.25)
     assert (ratio.low, ratio.high) == (pytest.approx(50 * 0.9 / 1.1), pytest.approx(50 * 1.1 / 0.9))
     assert missed([found, other]) == ["sum, x: 50.00x the speed of numpy, target 60x"]
-    assert missed(with_ratios([ours, slow, replace(peer, target=40.0)])) == []
+    assert missed(with_ratios([ours, slow, replace(peer, target=40.0, memory_target=0.3)])) == []
+    assert missed(with_ratios([ours, slow, replace(peer, target=0.0, memory_target=0.2)])) == [
+        "sum, x: cpu needs 0.25 of the memory of numpy, target 0.2"
+    ]
 
 
 def test_a_target_on_the_host_is_not_the_devices() -> None:

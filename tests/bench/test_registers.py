@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from umd_engine.bench.floor import registers
@@ -50,3 +53,11 @@ ptxas info    : Used 10 registers
 
 def test_an_operation_without_gpu_code_has_none() -> None:
     assert registers.of_operation("no_such_operation") == []
+
+
+@pytest.mark.parametrize("name", ["components", "distance"])
+def test_every_kernel_of_an_operation_is_found(name: str) -> None:
+    source = (Path(registers.__file__).parents[2] / "kernels" / name / "source.py").read_text()
+    written = set(re.findall(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(", source))
+    found = registers.of_operation(name)
+    assert {use.kernel for use in found} == written and all(0 < use.registers <= 255 for use in found)

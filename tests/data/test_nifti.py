@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from nibabel.eulerangles import euler2mat
 
-from umd_engine.bench.reading import run as bench_reading
 from umd_engine.data.nifti import SYNTHETIC, read, read_header, read_labels, write, write_labels
 from umd_engine.data.volume import Volume
 from umd_engine.errors import DataError, GeometryError, LabelError, OptionError, VoxelError
@@ -267,12 +266,6 @@ def test_a_clinical_ct_is_written_back_bit_equal(tmp_path):
     again = read(tmp_path / "copy.nii.gz")
     assert again.voxels.dtype == np.int16 and np.array_equal(again.voxels, volume.voxels)
     assert again.grid == volume.grid and again.codes == volume.codes
-
-
-@needs_real
-def test_the_bench_compares_equal_voxels():
-    figures = bench_reading(REAL / "ct_abdomen" / "CT.nii.gz", repeats=1)
-    assert figures["name"] == "reading, 2 MiB of voxels" and figures["ratio"] > 0  # 122 x 101 x 112 int16
 
 
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])

@@ -16,6 +16,8 @@ from tester import MismatchError
 
 from umd_engine.errors import BackendError, KernelError, OptionError
 from umd_engine.kernels.resample import weights, zoom, zoom_separate
+from umd_engine.kernels.resample.arguments import parse_clip
+from umd_engine.kernels.resample.axes import Axis, zoomed
 from umd_engine.kernels.resample.cases import CASES, Case
 from umd_engine.kernels.resample.separable import zoom as separable_zoom
 
@@ -42,7 +44,7 @@ def test_order_0_takes_the_voxels_scipy_takes(old: int, new: int) -> None:
 def test_the_cubic_matrix_is_scipys(old: int, new: int) -> None:
     """Every column: what SciPy makes of a line that is 1 at one voxel."""
     matrix = np.zeros((new, old))
-    for band in weights.cubic(old, new, 100):
+    for band in weights.cubic(Axis.zoomed(old, new), 100):
         matrix[band.start : band.stop, band.first : band.last] = band.weights
     columns = [ndimage.zoom(line, new / old, order=3, mode="nearest", grid_mode=True) for line in np.eye(old)]
     np.testing.assert_allclose(matrix, np.stack(columns, axis=1), atol=1e-13, rtol=0)
@@ -135,9 +137,8 @@ def test_the_bands_of_a_device_on_the_cpu(case: Any) -> None:
     """The GPU differs from the CPU in the width of its bands only."""
 
     def wide(data: np.ndarray, shape: Any, orders: Any, clip: Any) -> np.ndarray:
-        from umd_engine.kernels.resample.arguments import parse_clip
-
         apart = parse_clip(clip, data.shape[1:], shape)
-        return separable_zoom(torch.from_numpy(data.copy()), shape, orders, apart, rows=512).numpy()
+        axes = zoomed(data.shape[1:], shape)
+        return separable_zoom(torch.from_numpy(data.copy()), axes, orders, apart, 512, torch.float64).numpy()
 
     check_zoom(case, wide)

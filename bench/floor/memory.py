@@ -1,0 +1,54 @@
+"""Peak memory of one call beyond what the process held before it."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from umd_engine.bench.floor.entry import Entry
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def peak(entry: Entry) -> int:
+    """Bytes that one call of the entry needs at its peak, its result included and its inputs not.
+
+    The first call, which compiles and imports, does not count; what the allocator kept of it is given back before the
+    second. On a host it is the growth of the process's resident set, on a device that of torch's allocations.
+
+    Raises:
+        OSError: a system whose processes cannot reset their peak (Linux's can).
+    """
+    entry.run()
+    gc.collect()
+    return _device_peak(entry.run) if entry.runs_on == "cuda" else _host_peak(entry.run)
+
+
+def _host_peak(run: Callable[[], Any]) -> int:
+    ctypes.CDLL(None).malloc_trim(0)
+    RESET.write_text("5", encoding="ascii")
+    before = _kilobytes("VmRSS")
+    run()
+    return max(0, _kilobytes("VmHWM") - before) * 1024
+
+
+def _device_peak(run: Callable[[], Any]) -> int:
+    import torch
+
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    run()
+    torch.cuda.synchronize()
+    return int(torch.cuda.max_memory_allocated() - before)
+
+
+def _kilobytes(field: str) -> int:
+    found = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text(encoding="ascii"), re.MULTILINE)
+    if found is None:
+        raise OSError(f"{STATUS} has no {field}")
+    return int(found.group(1))

@@ -1,0 +1,109 @@
+"""Distances between surfaces on the CPU: only elements get one, only within the box of both masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+
+from umd_engine.kernels.backends import missing_library
+from umd_engine.kernels.bounds import bounds
+from umd_engine.kernels.compiled import compile_loop
+from umd_engine.kernels.distance.cpu import Slabs, planes_of, scan_steps
+from umd_engine.kernels.distance.cpu import compiled as compiled_distance
+from umd_engine.kernels.distance.regions import organ_mask
+from umd_engine.kernels.distance.threads import run_all
+from umd_engine.kernels.surface import loops
+from umd_engine.kernels.surface.areas import element_areas
+from umd_engine.kernels.surface.grids import common, grid
+from umd_engine.kernels.surface.measures import OK, SurfaceDistances, empty, status_of
+
+Spacing = tuple[float, float, float]
+
+
+@lru_cache(maxsize=4)
+def _compiled(name: str) -> Callable[..., Any]:
+    try:
+        return compile_loop(getattr(loops, name))
+    except ImportError as error:
+        raise missing_library("surface", "cpu", "numba") from error
+
+
+class _Side:
+    """The surface of one organ in one map, and its distances to the other map's."""
+
+    def __init__(self, labels: np.ndarray, name: int, box: np.ndarray, elements: str):
+        self._mask = labels, name, box + np.array([-1, 1])
+        self._loop = _compiled("mark_corners" if elements == "surfels" else "mark_voxels")
+        around = grid(box, elements)
+        shape = tuple(around[:, 1] - around[:, 0])
+        self.codes, self.steps = np.empty(shape, np.uint8), np.empty(shape, np.uint16)
+        self.starts = np.zeros(shape[0] + 1, np.int64)  # of each plane's elements
+
+    def mark(self) -> None:
+        """Elements, the first pass's start, and room for the distances."""
+        mask = organ_mask(*self._mask).view(np.uint8)
+        self._loop(mask, self.codes, self.steps, self.starts[1:])
+        np.cumsum(self.starts, out=self.starts)
+        self.distances, self.found = np.empty(self.starts[-1]), np.empty(self.starts[-1], np.uint8)
+
+    def measure(self, other: _Side, first: int, last: int, spacing: np.ndarray, slabs: Slabs) -> None:
+        """Distances of the elements of planes [first, last) to the elements of `other`.
+
+        Around each element; a plane with one that is far from the other surface is swept as a whole.
+        """
+        missed = np.zeros(len(self.codes), np.uint8)
+        near, collect = _compiled("near"), _compiled("collect")
+        near(other.steps, self.codes, first, last, spacing, self.starts, self.distances, self.found, missed)
+        for x in np.flatnonzero(missed):
+            squares = slabs.take(1, other.steps.shape[1:])
+            compiled_distance("sweep")(other.steps, x, spacing, 1, squares)
+            collect(squares, self.codes, x, spacing, int(self.starts[x]), self.distances, self.found)
+
+    def order(self, areas: np.ndarray) -> None:
+        """From near to far."""
+        order = np.argsort(self.distances, kind="stable")
+        self.distances, self.areas = self.distances[order], areas[self.found[order]]
+
+
+def surface_distances(
+    label: np.ndarray,
+    prediction: np.ndarray,
+    ids: Sequence[int],
+    spacing: Spacing,
+    elements: str,
+    threads: int | None = None,
+) -> dict[int, SurfaceDistances]:
+    """id -> both directed distances; at most `threads` (default: the CPUs this process may use).
+
+    Raises:
+        BackendError: numba is not installed.
+    """
+    boxes = bounds(label, 256, backend="cpu").boxes, bounds(prediction, 256, backend="cpu").boxes
+    organs = {
+        name: (_Side(label, name, box, elements), _Side(prediction, name, box, elements))
+        for name, box in common(boxes, ids)
+    }
+    sides = [side for pair in organs.values() for side in pair]
+    run_all([side.mark for side in sides], threads)
+    scan_steps([side.steps for side in sides], threads)
+    slabs, sizes, areas = Slabs(), np.array(spacing, np.float64), element_areas(elements, spacing)
+    tasks = [
+        partial(own.measure, other, *span, sizes, slabs)
+        for pair in organs.values()
+        for own, other in (pair, pair[::-1])
+        for span in planes_of(own.codes.shape)
+        if own.starts[span[0]] < own.starts[span[1]]
+    ]
+    run_all(tasks, threads)
+    run_all([partial(side.order, areas) for side in sides], threads)
+    found = {}
+    for name in ids:
+        if name in organs:
+            one, other = organs[name]
+            found[name] = SurfaceDistances(OK, elements, one.distances, one.areas, other.distances, other.areas)
+        else:
+            found[name] = empty(status_of(*(bool(box[name].any()) for box in boxes)), elements)
+    return found
