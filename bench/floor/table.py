@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
 from typing import Any
 
 from umd_engine.bench.floor.repetition import Timing
@@ -12,10 +11,12 @@ from umd_engine.bench.floor.report import KernelUse, Ratio, Report, Row
 
 def lines_of(rows: Iterable[Row]) -> Iterator[str]:
     """A heading an op and case, below it a line an entry and under ours a line a peer."""
-    for (op, case), group in groupby(rows, key=lambda row: (row.op, row.case)):
-        rows_of_case = list(group)
-        yield f"{op}, {case}{_copy(rows_of_case)}"
-        for row in rows_of_case:
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.op, row.case), []).append(row)
+    for (op, case), group in groups.items():
+        yield f"{op}, {case}{_copy(group)}"
+        for row in group:
             yield f"  {row.implementation:<28} {_figures(row)}".rstrip()
             yield from (f"    {_ratio(ratio)}" for ratio in row.ratios)
             if row.call:

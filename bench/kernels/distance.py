@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -63,8 +64,7 @@ def _peers(label: np.ndarray, boxes: dict[int, Any]) -> dict[str, tuple[Callable
         }
 
     def edt_boxes() -> dict[int, np.ndarray]:
-        import edt
-
+        edt = import_module("edt")
         return {
             name: edt.edt(np.pad(label[boxes[name]] == name, 1), anisotropy=SPACING, parallel=2)[1:-1, 1:-1, 1:-1]
             for name in IDS

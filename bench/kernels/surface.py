@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from umd_engine.bench.floor import Entry
 from umd_engine.bench.kernels.distance import CASE, IDS, SPACING, organs
 from umd_engine.kernels.surface import SurfaceMetrics, surface_metrics
 
+Scores = dict[int, tuple[float, ...]]
 MOVED = (2, -1, 2)  # voxels that the prediction is off
 TOLERANCE = 2.0  # mm, of the NSD
 DEEPMIND_TARGET, MONAI_TARGET = 10.0, 5.0
@@ -39,7 +41,7 @@ def entries() -> list[Entry]:
         rows.append(Entry("surface", "cpu", case, measure, moved, check))
         rows.append(Entry("surface", "gpu", case, _on_gpu(label, prediction, elements), moved, check))
         expected = measure()
-        run: Callable[[], Any]
+        run: Callable[[], Scores]
         if elements == "surfels":
             run = partial(_deepmind, label, prediction)
             same = partial(_check_scores, expected, ("hd95_max", "masd", "nsd"))
@@ -56,10 +58,10 @@ def _metrics(label: Any, prediction: Any, elements: str) -> dict[int, SurfaceMet
     return surface_metrics(label, prediction, IDS, SPACING, TOLERANCE, elements=elements)
 
 
-def _deepmind(label: np.ndarray, prediction: np.ndarray) -> dict[int, tuple[float, ...]]:
+def _deepmind(label: np.ndarray, prediction: np.ndarray) -> Scores:
     import surface_distance as peer
 
-    found: dict[int, tuple[float, ...]] = {}
+    found: Scores = {}
     for name in IDS:
         distances = peer.compute_surface_distances(label == name, prediction == name, SPACING)
         found[name] = (
@@ -70,25 +72,26 @@ def _deepmind(label: np.ndarray, prediction: np.ndarray) -> dict[int, tuple[floa
     return found
 
 
-def _monai(label: np.ndarray, prediction: np.ndarray) -> Callable[[], dict[int, tuple[float, ...]]]:
-    one_hot = [torch.from_numpy(np.stack([maps == name for name in range(14)]))[None] for maps in (prediction, label)]
+def _monai(label: np.ndarray, prediction: np.ndarray) -> Callable[[], Scores]:
+    one, other = (
+        torch.from_numpy(np.stack([maps == name for name in range(14)]))[None] for maps in (prediction, label)
+    )
     asked: dict[str, Any] = {"include_background": False, "spacing": SPACING}
 
-    def run() -> dict[int, tuple[float, ...]]:
-        from monai import metrics as peer
-
+    def run() -> Scores:
+        peer = import_module("monai.metrics")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            hd95 = peer.compute_hausdorff_distance(*one_hot, percentile=95, **asked)[0]
-            assd = peer.compute_average_surface_distance(*one_hot, symmetric=True, **asked)[0]
-            nsd = peer.compute_surface_dice(*one_hot, [TOLERANCE] * len(IDS), **asked)[0]
+            hd95 = peer.compute_hausdorff_distance(one, other, percentile=95, **asked)[0]
+            assd = peer.compute_average_surface_distance(one, other, symmetric=True, **asked)[0]
+            nsd = peer.compute_surface_dice(one, other, [TOLERANCE] * len(IDS), **asked)[0]
         rows = zip(hd95.tolist(), assd.tolist(), nsd.tolist(), strict=True)
         return dict(zip(IDS, rows, strict=True))
 
     return run
 
 
-def _check_scores(ours: dict[int, SurfaceMetrics], names: tuple[str, ...], found: dict[int, tuple[float, ...]]) -> None:
+def _check_scores(ours: dict[int, SurfaceMetrics], names: tuple[str, ...], found: Scores) -> None:
     for organ, values in found.items():
         for name, value in zip(names, values, strict=True):
             if not np.isclose(value, getattr(ours[organ], name), rtol=1e-5, atol=1e-7):

@@ -284,6 +284,11 @@ def test_seconds_have_a_unit(value: float, text: str) -> None:
     assert seconds(value) == text
 
 
+def test_a_case_has_one_heading_wherever_its_rows_are() -> None:
+    rows = [Row("sum", name, case, "not measured", "why") for name, case in (("a", "x"), ("b", "y"), ("c", "x"))]
+    assert [line.split()[0] for line in lines_of(rows)] == ["sum,", "a", "c", "sum,", "b"]
+
+
 def test_operations_are_named() -> None:
     assert [bench.name for bench in kernels.benches(["surface", "distance"])] == ["distance", "surface"]
     assert [bench.name for bench in kernels.benches()] == list(kernels.OPERATIONS)

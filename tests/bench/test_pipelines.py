@@ -44,6 +44,7 @@ def test_no_volume_no_entries(tmp_path: Path) -> None:
         reading.entries(tmp_path / "none.nii.gz")
 
 
+@pytest.mark.full
 def test_the_job_tells_its_own_seconds_and_its_counts_are_checked() -> None:
     engine, plain = evaluate.entries(MODEL, volumes=1)
     clock = clock_of(engine)
