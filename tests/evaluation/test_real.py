@@ -27,8 +27,12 @@ def umd(*arguments):
 
 # With one window a call, as the script calls the network, every voxel is equal. With two, torch computes the
 # convolutions in another way: float32 logits differ in the last digits, and random weights leave near ties.
-@pytest.mark.parametrize(("subjects", "batch", "voxels"), [(1, 1, 0), pytest.param(8, 2, 2, marks=pytest.mark.full)])
-def test_import_evaluate_report(tmp_path, subjects, batch, voxels):
+# Share of voxels: logits of random weights nearly tie there, and `finish` interpolates in another order than torch.
+NEAR_TIES = 2e-5
+
+
+@pytest.mark.parametrize(("subjects", "batch"), [(1, 1), pytest.param(8, 2, marks=pytest.mark.full)])
+def test_import_evaluate_report(tmp_path, subjects, batch):
     """Mirroring is off on both sides: it is the same sum with eight times the work."""
     manifest, run = tmp_path / "scans.csv", tmp_path / "run"
     channels = [word for c in ("0=ct", "1=pet", "2=mr") for word in ("--channel", c)]
@@ -54,7 +58,7 @@ def test_import_evaluate_report(tmp_path, subjects, batch, voxels):
         (path,) = run.glob(f"masks/nnunet/*/petct/{scan.subject}/{scan.scan_id}.nii.gz")
         ours, theirs, source = nibabel.load(path), nibabel.load(plain / image.name), nibabel.load(image)
         mask = np.asanyarray(ours.dataobj)
-        assert (mask != np.asanyarray(theirs.dataobj)).sum() <= voxels, scan.scan_id
+        assert (mask != np.asanyarray(theirs.dataobj)).mean() <= NEAR_TIES, scan.scan_id
         assert np.array_equal(ours.affine, source.affine) and ours.shape == source.shape
         for row in (r for r in rows if r.scan_id == scan.scan_id):
             assert row.fp == (mask == organs[row.organ]).sum()
