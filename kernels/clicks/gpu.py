@@ -12,7 +12,7 @@ import torch
 from umd_engine.kernels.clicks.rules import ANY_DEPTH, DEEPEST, RULES, Rule
 from umd_engine.kernels.clicks.source import BLOCK, BLOCKS, RULE_BITS, SOURCE
 from umd_engine.kernels.clicks.volumes import MAX_SLOTS, Volumes
-from umd_engine.kernels.components.launch import Launch, on_device
+from umd_engine.kernels.launch import Launch, on_device
 
 NO_BOX = (2**31 - 1,) * 3 + (-1,) * 3
 NO_CLICK = (-1, -1, -1, 0, 0)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from umd_engine.kernels.components.launch import Launch, on_device
 from umd_engine.kernels.components.source import BLOCK, CHUNK, SOURCE
+from umd_engine.kernels.launch import Launch, on_device
 
 AXES = {6: 1, 18: 2, 26: 3}  # how many axes a step to a neighbour may change
 

@@ -12,7 +12,7 @@ import numpy as np
 from umd_engine.kernels.backends import missing_library
 from umd_engine.kernels.compiled import compile_loop
 from umd_engine.kernels.distance import loops
-from umd_engine.kernels.distance.threads import run_all, spans
+from umd_engine.kernels.threads import run_all, spans
 
 SLAB = 1 << 16  # voxels whose squares, 512 KiB, are worked on at once
 ROWS = 1 << 20  # voxels of a task of the first pass

@@ -10,11 +10,11 @@ import torch
 
 from umd_engine.kernels.backends import missing_device
 from umd_engine.kernels.bounds import bounds
-from umd_engine.kernels.components.launch import Launch, on_device
 from umd_engine.kernels.distance.arguments import as_tensor
 from umd_engine.kernels.distance.jobs import grids, job_table, volume
 from umd_engine.kernels.distance.regions import OrganDistance, slices, widened, within
 from umd_engine.kernels.distance.source import DISTANCE, THREADS
+from umd_engine.kernels.launch import Launch, on_device
 
 
 def run(

@@ -14,11 +14,11 @@ from umd_engine.kernels.compiled import compile_loop
 from umd_engine.kernels.distance.cpu import Slabs, planes_of, scan_steps
 from umd_engine.kernels.distance.cpu import compiled as compiled_distance
 from umd_engine.kernels.distance.regions import organ_mask
-from umd_engine.kernels.distance.threads import run_all
 from umd_engine.kernels.surface import loops
 from umd_engine.kernels.surface.areas import element_areas
 from umd_engine.kernels.surface.grids import common, grid
 from umd_engine.kernels.surface.measures import OK, SurfaceDistances, empty, status_of
+from umd_engine.kernels.threads import run_all
 
 Spacing = tuple[float, float, float]
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from umd_engine.kernels.bounds import bounds
-from umd_engine.kernels.components.launch import Launch, on_device
 from umd_engine.kernels.distance.arguments import as_tensor
 from umd_engine.kernels.distance.gpu import device_of
 from umd_engine.kernels.distance.jobs import grids, job_table, volume
 from umd_engine.kernels.distance.source import THREADS
+from umd_engine.kernels.launch import Launch, on_device
 from umd_engine.kernels.surface.areas import element_areas
 from umd_engine.kernels.surface.grids import common, grid
 from umd_engine.kernels.surface.measures import OK, SurfaceDistances, empty, status_of
