@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := engine kernels exporters models evaluation data bench cli.py errors.py __init__.py setup.py tests
+PACKAGES := engine kernels exporters models evaluation data bench commands cli.py errors.py __init__.py setup.py tests
 
 .PHONY: setup demo test test-full test-faults test-gpu gpu-bundle bench lint format clean
 

@@ -14,6 +14,7 @@
     │   └── UnsupportedModelError 2d and cascaded nnU-Nets, classes outside the allow-list
     ├── UnknownNameError          a name that is not in its list; suggests the nearest
     ├── OptionError               options that do not go together or are out of range
+    ├── PromptError               a prompt outside the scan, or of a kind that the model does not take
     ├── BackendError              a named backend, device or precision that cannot run here
     ├── KernelError               an argument of a kernel: dtype, shape, device, range
     ├── OutOfMemoryError          a case that does not fit even at batch 1
@@ -112,6 +113,10 @@ class UnknownNameError(UmdEngineError):
 
 class OptionError(UmdEngineError):
     status = "bad-option"
+
+
+class PromptError(UmdEngineError):
+    status = "bad-prompt"
 
 
 class BackendError(UmdEngineError):

@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-ROOMS = ("kernels", "data", "engine", "exporters", "models", "evaluation", "bench")
+ROOMS = ("kernels", "data", "engine", "exporters", "models", "evaluation", "bench", "commands")
 
 
 class BuildWithoutSetup(build_py):
@@ -32,7 +32,6 @@ REPORT = ["jinja2>=3.1", "plotly>=6.0", "matplotlib>=3.9"]
 PEERS = [
     "connected-components-3d>=4.1",
     "edt>=3.1",
-    "monai>=1.6",
     "scikit-image>=0.26",
     "surface-distance>=0.1",
 ]
@@ -80,6 +79,10 @@ setup(
         "onnx>=1.19",
         "onnxscript>=0.5",
         "dynamic-network-architectures>=0.3.1,<0.4",
+        "monai>=1.6",
+        "einops>=0.8",
+        "transformers>=5.0",
+        "huggingface-hub>=1.0",
     ],
     extras_require={
         "cpu": CPU,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import torch
 
 from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
+from umd_engine.errors import UmdEngineError
+from umd_engine.models.mask import Mask
+from umd_engine.models.prompts import PromptSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +60,40 @@ class Model(Protocol):
 
     def segment(self, case: Any) -> Program[Segmentation]:
         """The protocol, as a program over what `prepare` returned."""
+
+
+class PromptedModel(Protocol):
+    """A model that segments one organ for every source of prompts; its masks may overlap.
+
+    Attributes:
+        name, weights, protocol, units: as of `Model`.
+        prompts: the kinds of prompts it takes, of `prompts.KINDS`.
+        crops_by_label: its protocol looks at the label besides the prompts, as SAM-Med3D's crop does.
+    """
+
+    name: str
+    weights: str
+    prompts: frozenset[str]
+
+    @property
+    def protocol(self) -> Mapping[str, Any]: ...
+
+    @property
+    def units(self) -> Sequence[Unit]: ...
+
+    @property
+    def crops_by_label(self) -> bool: ...
+
+    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
+        """Bytes a scan of this shape and spacing (mm) holds while that many organs are live."""
+
+    def prepare(self, images: Sequence[Volume], device: torch.device) -> Any:
+        """What all organs share; runs in a reader thread."""
+
+    def segment(self, case: Any, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
+        """The last mask of every source, or the error that ended its organ."""
+
+
+def is_prompted(model: Model | PromptedModel) -> TypeGuard[PromptedModel]:
+    """Whether a model waits for prompts; the others segment all they know."""
+    return hasattr(model, "prompts")

@@ -37,7 +37,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(wheel):
     inside = {name for name in wheel if ".dist-info/" not in name}
     assert all(name.startswith("umd_engine/") for name in inside)
-    rooms = ("kernels", "data", "engine", "exporters", "models", "evaluation", "bench")
+    rooms = ("kernels", "data", "engine", "exporters", "models", "evaluation", "bench", "commands")
     wanted = {path for room in rooms for path in ROOT.glob(f"{room}/**/*.py")}
     wanted |= {ROOT / name for name in ("__init__.py", "cli.py", "errors.py", "py.typed")}
     wanted |= set(ROOT.glob("data/label_sets/*.json"))

@@ -1,0 +1,76 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from umd_engine.errors import OptionError
+
+
+def path(**kwargs: Any) -> click.Path:
+    return click.Path(path_type=Path, **kwargs)
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `evaluate` and `predict` share."""
+    options = [
+        click.option("--out", "run", type=path(), required=True, metavar="RUN", help="The run's folder."),
+        click.option(
+            "--model", "models", multiple=True, required=True, metavar="NAME[@ALIAS]=PATH",
+            help="A model and its checkpoint; repeatable. An alias names a second checkpoint of one architecture.",
+        ),
+        click.option(
+            "--set", "settings", multiple=True, metavar="NAME.OPTION=VALUE",
+            help="A protocol option of one model, e.g. nnunet.mirroring=false; repeatable.",
+        ),
+        click.option("--organs", default="", help="Only these, separated by commas."),
+        click.option("--modality", type=click.Choice(["ct", "mr", "pet"]), help="Only scans of this modality."),
+        click.option("--limit", type=click.IntRange(min=1), help="Only the first N scans."),
+        click.option("--backend", default="torch", show_default=True, help="torch or onnxruntime."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index]."),
+        click.option("--precision", default="fp32", show_default=True, help="fp32, tf32, bf16 or fp16."),
+        click.option("--batch", default=2, show_default=True, type=click.IntRange(min=1), help="Windows a call."),
+        click.option("--memory", default=8.0, show_default=True, help="GB that scans in flight may hold together."),
+        click.option("--seed", default=0, show_default=True, help="Of every random draw."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def selection(manifest: Path, modality: str | None, limit: int | None) -> list[Any]:
+    from umd_engine.data.manifest import read_manifest
+
+    rows = [row for row in read_manifest(manifest) if modality in (None, row.modality)]
+    if not rows:
+        raise OptionError("no scan is left to do", where=manifest, mend="check --modality and the manifest")
+    return rows[:limit]
+
+
+def settings_of(options: dict[str, Any], **more: Any) -> Any:
+    from umd_engine.engine.backends.device import resolve_device
+    from umd_engine.engine.host_memory import keep_freed_memory
+    from umd_engine.evaluation.run import Settings
+
+    keep_freed_memory()
+    return Settings(
+        backend=options["backend"],
+        device=resolve_device(options["device"]),
+        precision=options["precision"],
+        batch_size=options["batch"],
+        memory=_bytes(options["memory"]),
+        organs=tuple(o.strip() for o in options["organs"].split(",") if o.strip()),
+        seed=options["seed"],
+        **more,
+    )
+
+
+def _bytes(gigabytes: float) -> int:
+    if not 0 < gigabytes < 1e6:
+        raise OptionError(f"{gigabytes} GB is no amount of memory", where="--memory", mend="give GB above 0")
+    return int(gigabytes * 1e9)

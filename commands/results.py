@@ -1,0 +1,89 @@
+"""`report` and `score`: what reads results."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from umd_engine.commands.options import path
+
+
+def print_report(run: Path, convention: Any, form: str, list_failures: bool = True) -> None:
+    from umd_engine.evaluation.report import report_run
+
+    click.echo(report_run(run, convention, form, list_failures=list_failures))
+
+
+@click.command()
+@click.argument("run", type=path())
+@click.option("--convention", default="umd", show_default=True, help="How empty masks and failures score.")
+@click.option(
+    "--format",
+    "form",
+    default="text",
+    show_default=True,
+    type=click.Choice(["text", "markdown", "csv", "json", "rows"]),
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "--picture",
+    type=path(),
+    metavar="FILE",
+    help="Also draw organs x modality x model into a .png, .svg or .pdf file.",
+)
+def report(run: Path, convention: str, form: str, as_json: bool, picture: Path | None) -> None:
+    """Tables of a run in the paper's layout: organ rows, model columns, mean(SD), a line a modality
+    and the gap between them.
+
+    `--format rows` is a CSV with one line a scan, model and organ, for statistics elsewhere.
+
+    \b
+    Examples:
+      umd-engine report run
+      umd-engine report run --convention nnunet --format markdown > table.md
+      umd-engine report run --picture gaps.png
+    """
+    from umd_engine.evaluation.conventions import convention as find_convention
+
+    chosen = find_convention(convention)
+    if picture is not None:
+        from umd_engine.evaluation.picture import draw_run
+
+        draw_run(run, chosen, picture)
+        click.echo(f"picture in {picture}", err=True)
+    print_report(run, chosen, "json" if as_json else form)
+
+
+@click.command()
+@click.argument("prediction", type=path())
+@click.argument("label", type=path())
+@click.option(
+    "--pred-map",
+    default="umd13",
+    show_default=True,
+    help="Label set of the prediction: a name or a JSON file.",
+)
+@click.option("--label-map", default="umd13", show_default=True, help="Label set of the label: a name or a JSON file.")
+@click.option("--organs", default="", help="Only these, separated by commas.")
+@click.option("--convention", default="umd", show_default=True, help="How empty masks score.")
+@click.option("--into", "run", type=path(), metavar="RUN", help="Also store the rows in this run.")
+@click.option("--as", "model", metavar="NAME", help="The model's name in RUN.")
+@click.option("--cohort", default="scored", show_default=True, help="The cohort's name in RUN.")
+@click.option("--modality", default="ct", show_default=True, type=click.Choice(["ct", "mr", "pet"]), help="In RUN.")
+@click.option("--json", "as_json", is_flag=True, help="One object an organ.")
+def score(prediction: Path, label: Path, run: Path | None, as_json: bool, **options: Any) -> None:
+    """Score existing masks: two NIfTI files, or two folders whose files have the same names.
+
+    \b
+    Example:
+      umd-engine score pred.nii.gz label.nii.gz --pred-map totalsegmentator-v2-117 --label-map umd13
+    """
+    from umd_engine.evaluation.score import score_command
+
+    text, failed = score_command(prediction, label, run=run, as_json=as_json, **options)
+    click.echo(text)
+    if failed:
+        sys.exit(1)

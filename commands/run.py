@@ -1,0 +1,101 @@
+"""`evaluate`, `predict` and `demo`: what runs models."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from umd_engine.commands.options import path, run_options, selection, settings_of
+from umd_engine.commands.results import print_report
+
+
+@click.command()
+@click.argument("manifest", type=path())
+@run_options
+@click.option("--save-masks", is_flag=True, help="Also write every label map under RUN/masks.")
+@click.option("--convention", default="umd", show_default=True, help="How empty masks score in the table.")
+def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convention: str, **options: Any) -> None:
+    """Score models over a manifest of scans; prints a table of Dice.
+
+    The same command again does only what is missing. Exits with 1 if a case failed.
+
+    \b
+    Examples:
+      umd-engine evaluate scans.csv --out run --model nnunet=Dataset001/nnUNetTrainer__nnUNetPlans__3d_fullres
+      umd-engine evaluate scans.csv --out run --model nnunet@ct=CT --model nnunet@pet=PET --modality pet
+    """
+    from umd_engine.evaluation import run as runner
+    from umd_engine.evaluation.conventions import convention as find_convention
+    from umd_engine.evaluation.loading import load_models, parse_requests
+    from umd_engine.evaluation.progress import tell_failures, watch
+
+    chosen = find_convention(convention)
+    requests = parse_requests(options["models"], options["settings"])
+    rows = selection(manifest, options["modality"], options["limit"])
+    settings = settings_of(options, save_masks=save_masks)
+    work = runner.Evaluation(rows, load_models(requests, rows, settings.organs), run, settings)
+    failures = watch(work, quiet=as_json)
+    # the failures are listed on standard error, where a redirected table does not hide them
+    print_report(run, chosen, "json" if as_json else "text", list_failures=as_json)
+    if tell_failures(failures):
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("manifest", type=path())
+@run_options
+def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
+    """Write label maps of every scan under RUN/masks; labels are not needed.
+
+    \b
+    Example:
+      umd-engine predict scans.csv --out run --model nnunet=MODEL_FOLDER
+    """
+    from umd_engine.evaluation import run as runner
+    from umd_engine.evaluation.loading import load_models, parse_requests
+    from umd_engine.evaluation.progress import count_scans, list_failures, tell_failures, watch
+    from umd_engine.evaluation.synthetic import warning
+
+    requests = parse_requests(options["models"], options["settings"])
+    rows = selection(manifest, options["modality"], options["limit"])
+    settings = settings_of(options)
+    work = runner.Prediction(rows, load_models(requests, rows, settings.organs), run, settings)
+    failures = watch(work, quiet=as_json)
+    scans, synthetic = count_scans(work)
+    if as_json:
+        counts = {"scans": scans, "synthetic": synthetic}
+        click.echo(json.dumps({"masks": work.masks(), **counts, "failures": list_failures(failures)}, indent=1))
+    else:
+        if synthetic:
+            click.echo(warning(synthetic, scans, "masks"))
+        click.echo(f"{len(work.masks())} masks under {run / 'masks'}")
+    if tell_failures(failures):
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--out", type=path(), default="demo-run", show_default=True, help="The demo's folder.")
+@click.option("--subjects", default=4, show_default=True, help="Made-up subjects, each with a CT and a PET.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
+def demo(out: Path, subjects: int, as_json: bool) -> None:
+    """The main job on synthetic data: scans, two small networks, a paired table, a picture.
+
+    Needs no data, no checkpoint and no GPU. The same command again does only what is missing.
+
+    \b
+    Example:
+      umd-engine demo --out demo-run
+    """
+    from umd_engine.bench.demo.study import run_demo
+    from umd_engine.engine.host_memory import keep_freed_memory
+
+    keep_freed_memory()
+    done = run_demo(out, subjects, "json" if as_json else "text", quiet=as_json)
+    click.echo(done.report)
+    click.echo(f"picture in {done.picture}; again: umd-engine report {done.run}", err=True)
+    if done.failed:
+        sys.exit(1)
