@@ -31,8 +31,13 @@ def measure(
     if copy_gb_s[entry.runs_on] is None:
         return replace(row, status="not measured", reason="no CUDA device")
     results: list[Any] = []
+
+    def run() -> Any:
+        results.append(entry.run())
+        return results[-1]
+
     try:
-        first = clock(entry).seconds(lambda: results.append(entry.run()), 1)
+        first = clock(entry).seconds(run, 1)
         entry.check(results.pop())
     except AssertionError as error:
         return replace(row, status="check failed", reason=_one_line(error))

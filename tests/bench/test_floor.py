@@ -158,6 +158,12 @@ def test_a_missing_module_of_ours_is_a_bug() -> None:
         measure(ours, FAST, COPY)
 
 
+def test_a_call_that_tells_its_seconds_is_timed_by_them() -> None:
+    told = Entry("op", "ours", "case", lambda: (0.02, "counts"), 0, lambda found: None, seconds=lambda found: found[0])
+    row = measure(told, FAST, COPY)
+    assert row.status == "measured" and row.timing is not None and row.timing.median == pytest.approx(0.02)
+
+
 def test_rates_and_ratios() -> None:
     def row(name: str, seconds: float, **more: Any) -> Row:
         timing = Timing(seconds, 0.9 * seconds, 1.1 * seconds, 3, 1, True)
