@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -13,6 +11,7 @@ from umd_engine.kernels.backends import missing_library
 from umd_engine.kernels.bounds import Bounds, loops
 from umd_engine.kernels.bounds.totals import COUNT, STARTS, STOPS, check_ids, no_totals, to_bounds
 from umd_engine.kernels.compiled import compile_loop
+from umd_engine.kernels.threads import run_all, workers
 
 IDS = 256  # a row for every uint8: an id out of range is found after the pass
 
@@ -27,18 +26,17 @@ def bounds(label: np.ndarray, classes: int, threads: int | None = None) -> Bound
         BackendError: numba is not installed.
     """
     add_slab = _compiled()
-    workers = threads or len(os.sched_getaffinity(0))
+    shares = workers(threads)
     axes = sorted(range(3), key=lambda axis: -abs(label.strides[axis]))
     turned = label.transpose(axes)
 
     def task(first: int) -> np.ndarray:
         totals = no_totals(IDS)
-        for x in range(len(turned) * first // workers, len(turned) * (first + 1) // workers):
+        for x in range(len(turned) * first // shares, len(turned) * (first + 1) // shares):
             add_slab(np.ascontiguousarray(turned[x]).reshape(-1), x, turned.shape[2], totals)
         return totals
 
-    with ThreadPoolExecutor(workers) as pool:
-        totals = _merged(np.stack(list(pool.map(task, range(workers)))))
+    totals = _merged(np.stack(run_all([partial(task, first) for first in range(shares)], shares)))
     check_ids(int(np.flatnonzero(totals[:, COUNT]).max(initial=0)), classes)
     return to_bounds(totals[:classes], axes)
 

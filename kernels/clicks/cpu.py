@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,8 @@ from umd_engine.kernels.clicks.philox import draw_index
 from umd_engine.kernels.clicks.rules import ANY_DEPTH, DEEPEST, RULES, Rule
 from umd_engine.kernels.clicks.volumes import Volumes
 from umd_engine.kernels.compiled import compile_loop
-from umd_engine.kernels.components.cpu import each_slab, find_runs, paint
+from umd_engine.kernels.components.cpu import find_runs, paint
+from umd_engine.kernels.threads import each_slab, run_all
 
 NONE = (-1, -1, -1, 0, 0)
 Box = tuple[np.ndarray, np.ndarray]  # low, high (half-open)
@@ -25,16 +24,14 @@ Box = tuple[np.ndarray, np.ndarray]  # low, high (half-open)
 
 def draw(volumes: Volumes, rule: Rule, words: np.ndarray, threads: int | None = None) -> np.ndarray:
     """int64 [N, 5]: x, y, z, positive, drawn of each organ; at most `threads` (default: this process's CPUs)."""
-    workers = threads or len(os.sched_getaffinity(0))
-    case = _Case(volumes, workers)
+    case = _Case(volumes, threads)
     rows = np.full((volumes.count, 5), NONE, np.int64)
 
     def task(slot: int) -> None:
         rows[slot] = case.draw(slot, rule, words[slot])
 
     largest_first = np.argsort(-case.volumes_of_boxes(), kind="stable").tolist()
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(task, largest_first))
+    run_all([partial(task, slot) for slot in largest_first], threads)
     missing = np.flatnonzero(rows[:, 4] == 0)
     if rule.fallback and volumes.prediction is not None and missing.size:
         rows[missing] = draw(replace(volumes, prediction=None), RULES["random"], words, threads)[missing]
@@ -44,7 +41,7 @@ def draw(volumes: Volumes, rule: Rule, words: np.ndarray, threads: int | None = 
 class _Case:
     """A case's volumes as the loops read them, and the box of each organ's error."""
 
-    def __init__(self, volumes: Volumes, workers: int):
+    def __init__(self, volumes: Volumes, threads: int | None):
         self._volumes, self._loops = volumes, _compiled()
         label, prediction = volumes.label, volumes.prediction
         step = int(prediction is not None)
@@ -54,7 +51,7 @@ class _Case:
         nx, organs = volumes.shape[0], volumes.count
         self._counts = np.zeros((nx, organs), np.int64)
         self._lows, self._highs = (np.zeros((nx, organs, 2), np.int64) for _ in range(2))
-        each_slab(self._survey, nx, workers)
+        each_slab(self._survey, nx, threads)
 
     def _survey(self, first: int, last: int) -> None:
         self._loops["survey"](*self._read, self._counts, self._lows, self._highs, first, last)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 from umd_engine.kernels.backends import missing_library
 from umd_engine.kernels.compiled import compile_loop
 from umd_engine.kernels.components import loops
+from umd_engine.kernels.threads import each_slab
 
 SLACK = {6: (0, -1), 18: (1, 0), 26: (1, 1)}  # see loops.join_runs: side, corner
 
@@ -72,17 +71,6 @@ def paint(runs: Runs, values: np.ndarray, shape: tuple[int, ...], dtype: Any, th
     write = _compiled()[3]
     each_slab(lambda first, last: write(out, runs.rows, runs.starts, runs.ends, values, first, last), shape[0], threads)
     return out
-
-
-def each_slab(work: Callable[[int, int], None], size: int, threads: int | None = None) -> None:
-    """work(first, last) on as many slabs of the first axis as there are threads."""
-    workers = min(threads or len(os.sched_getaffinity(0)), size)
-    cuts = [size * part // workers for part in range(workers + 1)] if workers else []
-    if workers < 2:
-        work(0, size)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, cuts[:-1], cuts[1:]))
 
 
 @lru_cache(maxsize=1)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from umd_engine.kernels.backends import missing_library
 from umd_engine.kernels.compiled import compile_loop
 from umd_engine.kernels.confusion import loops
 from umd_engine.kernels.confusion.layout import pieces
+from umd_engine.kernels.threads import run_all, workers
 
 
 def confusion(
@@ -32,24 +31,20 @@ def confusion(
         BackendError: numba is not installed.
     """
     count_flat, count_grid = compiled_loops()
-    workers = threads or len(os.sched_getaffinity(0))
+    shares = workers(threads)
     stride = 1 << (classes_prediction - 1).bit_length()
-    work = pieces(label, prediction, workers)
+    work = pieces(label, prediction, shares)
 
     def task(first: int) -> tuple[np.ndarray, np.ndarray]:
         # a row for every uint8 id: one out of range stays inside the histogram and shows in `highest`
         histogram = np.zeros((loops.WAYS, 256 * stride + 256), np.int64)
         highest = np.zeros(2, np.int64)
-        for left, right in work[first::workers]:
+        for left, right in work[first::shares]:
             count = count_flat if left.ndim == 1 else count_grid
             count(left, right, stride, histogram, highest)
         return histogram.sum(axis=0), highest
 
-    if workers == 1 or len(work) < 2:
-        results = [task(first) for first in range(workers)]
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            results = list(pool.map(task, range(workers)))
+    results = run_all([partial(task, first) for first in range(shares)], shares if len(work) > 1 else 1)
     return total(results, stride, classes_label, classes_prediction)
 
 

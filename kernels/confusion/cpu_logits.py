@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -14,6 +12,7 @@ from umd_engine.errors import KernelError
 from umd_engine.kernels.backends import missing_library
 from umd_engine.kernels.compiled import compile_loop
 from umd_engine.kernels.confusion import cpu, loops, loops_logits
+from umd_engine.kernels.threads import run_all, workers
 
 CHUNK = 1 << 16  # voxels: their predicted ids stay in the second-level cache
 
@@ -31,7 +30,7 @@ def confusion_from_logits(
         BackendError: numba is not installed.
     """
     count_flat, argmax = cpu.compiled_loops()[0], _compiled()
-    workers = threads or len(os.sched_getaffinity(0))
+    shares = workers(threads)
     label, logits = _densest_last(label, logits)
     stride = 1 << (len(logits) - 1).bit_length()
     chunks = list(_chunks(label, logits))
@@ -39,7 +38,7 @@ def confusion_from_logits(
     def task(first: int) -> tuple[np.ndarray, np.ndarray]:
         histogram = np.zeros((loops.WAYS, 256 * stride + 256), np.int64)
         highest = np.zeros(2, np.int64)
-        for part in chunks[first::workers]:
+        for part in chunks[first::shares]:
             rows, start = _rows(logits, part)
             found = label[part].reshape(-1).numpy()
             predicted = np.empty(found.size, np.uint8)
@@ -48,8 +47,7 @@ def confusion_from_logits(
             count_flat(found, predicted, stride, histogram, highest)
         return histogram.sum(axis=0), highest
 
-    with ThreadPoolExecutor(workers) as pool:
-        results = list(pool.map(task, range(workers)))
+    results = run_all([partial(task, first) for first in range(shares)], shares)
     return cpu.total(results, stride, classes_label, len(logits))
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from umd_engine.kernels.confusion import loops_planes
 from umd_engine.kernels.confusion.arguments import check_bits
 from umd_engine.kernels.confusion.layout import Pair, pieces
 from umd_engine.kernels.confusion.loops_planes import BLOCK, GROUP, LANES
+from umd_engine.kernels.threads import run_all, workers
 
 
 def confusion_planes(
@@ -29,19 +28,18 @@ def confusion_planes(
         BackendError: numba is not installed.
     """
     count_bits = _compiled()
-    workers = threads or len(os.sched_getaffinity(0))
-    work = pieces(reference, prediction, workers)
+    shares = workers(threads)
+    work = pieces(reference, prediction, shares)
 
     def task(first: int) -> np.ndarray:
         totals = np.zeros((3, 64), np.int64)
-        for piece in work[first::workers]:
+        for piece in work[first::shares]:
             for left, right in _flat(*piece):
                 for blocks in _blocks(left, right):
                     count_bits(*blocks, totals)
         return totals
 
-    with ThreadPoolExecutor(workers) as pool:
-        totals = np.sum(list(pool.map(task, range(workers))), axis=0)
+    totals = np.sum(run_all([partial(task, first) for first in range(shares)], shares), axis=0)
     # a 64-bit word holds voxels side by side, little-endian: organ k lies at k, k + bits, ...
     bits = 8 * reference.dtype.itemsize
     both, left, right = totals.reshape(3, -1, bits).sum(axis=1)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -20,6 +18,7 @@ from umd_engine.kernels.resample.matrix import along, prefilter
 from umd_engine.kernels.resample.placement import Placement
 from umd_engine.kernels.resample.taps import Taps, averaging, interpolating
 from umd_engine.kernels.resample.weights import cubic
+from umd_engine.kernels.threads import each_slab
 
 # Narrow bands, since a multiplication by zero costs as much as any other: one of ROWS rows is about
 # ROWS * old / new + 62 columns wide.
@@ -101,11 +100,7 @@ def _gather(
 
 def _in_slabs(loop: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """`loop(*arguments, start, stop)` over the planes of the last argument, a slab a thread."""
-    planes = len(arguments[-1])
-    workers = min(len(os.sched_getaffinity(0)), planes)
-    edges = [planes * worker // workers for worker in range(workers + 1)]
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda start, stop: loop(*arguments, start, stop), edges, edges[1:]))
+    each_slab(lambda start, stop: loop(*arguments, start, stop), len(arguments[-1]))
 
 
 @cache

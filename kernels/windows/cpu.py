@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import torch
 from umd_engine.errors import KernelError
 from umd_engine.kernels.backends import missing_library
 from umd_engine.kernels.compiled import compile_loop
+from umd_engine.kernels.threads import pieces, run_all, workers
 from umd_engine.kernels.windows import loops
 from umd_engine.kernels.windows.arguments import Places, Rule
 
@@ -32,8 +31,8 @@ def gather(
 ) -> torch.Tensor:
     """[N, C, *patch] in `dtype`."""
     out = torch.empty((len(places.starts), volumes[0].shape[0], *patch), dtype=dtype)
-    loop, workers = _compiled("gather_window"), _workers(threads)
-    halves = spans(0, patch[0], -(-workers // max(len(out), 1)))
+    loop = _compiled("gather_window")
+    halves = pieces(0, patch[0], -(-workers(threads) // max(len(out), 1)))
 
     def task(n: int, first: int, last: int) -> None:
         number = places.source[n]
@@ -44,7 +43,7 @@ def gather(
         if dtype is not torch.float32:
             out[n, :, first:last] = rows[:, first:last]
 
-    run_all(workers, [(task, (n, *half)) for n in range(len(out)) for half in halves])
+    run_all([partial(task, n, *half) for n in range(len(out)) for half in halves], threads)
     return out
 
 
@@ -64,7 +63,7 @@ def accumulate(
     """sums [H, X, Y, Z] += weights * flipped logits [N, H, *patch], in place."""
     if not len(places.starts):
         return
-    loop, workers, heads = _compiled("accumulate_windows"), _workers(threads), len(sums)
+    loop, heads = _compiled("accumulate_windows"), len(sums)
     low, high = int(places.starts[:, 0].min()), int(places.starts[:, 0].max()) + weights.shape[0]
     values, weight = sums.numpy(), weights.contiguous().numpy()
 
@@ -73,13 +72,13 @@ def accumulate(
         windows = logits[:, head : head + 1].float().numpy()
         loop(values[head : head + 1], weight, windows, places.starts, places.flips, first, last)
 
-    rows = spans(low, high, -(-workers // heads) if heads else 1)
-    run_all(workers, [(task, (head, *span)) for head in range(heads) for span in rows])
+    rows = pieces(low, high, -(-workers(threads) // heads) if heads else 1)
+    run_all([partial(task, head, *span) for head in range(heads) for span in rows], threads)
 
 
 def finish(sums: torch.Tensor, total: torch.Tensor, rule: Rule, out: torch.Tensor, threads: int | None = None) -> None:
     """Labels into `out` [*rule.shape] uint8; two planes of means a thread beside it."""
-    decide, write, workers = _compiled("decide_plane"), _compiled("finish_plane"), _workers(threads)
+    decide, write = _compiled("decide_plane"), _compiled("finish_plane")
     values, divisor, labels, written = sums.numpy(), total.numpy(), rule.labels, out.numpy()
     below, above, fraction = rule.axes[0]
 
@@ -97,27 +96,10 @@ def finish(sums: torch.Tensor, total: torch.Tensor, rule: Rule, out: torch.Tenso
             write(*pair, fraction[i], rule.axes[1], rule.axes[2], rule.by_regions, labels, written[i])
         return bad
 
-    bad = sum(run_all(workers, [(task, span) for span in spans(0, len(below), workers * PIECES)]))
+    spans = pieces(0, len(below), workers(threads) * PIECES)
+    bad = sum(run_all([partial(task, *span) for span in spans], threads))
     if bad:
         raise KernelError("windows: finish: sums / total is not finite somewhere", mend="look at the network's outputs")
-
-
-def spans(first: int, last: int, pieces: int) -> list[tuple[int, int]]:
-    """Half-open ranges of about one length that cover first to last; none is empty."""
-    step = max(1, -(-(last - first) // max(pieces, 1)))
-    return [(at, min(at + step, last)) for at in range(first, last, step)]
-
-
-def run_all(workers: int, tasks: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> list[Any]:
-    """The tasks' results, in order."""
-    if workers == 1 or len(tasks) < 2:
-        return [call(*arguments) for call, arguments in tasks]
-    with ThreadPoolExecutor(workers) as pool:
-        return [future.result() for future in [pool.submit(call, *arguments) for call, arguments in tasks]]
-
-
-def _workers(threads: int | None) -> int:
-    return threads or len(os.sched_getaffinity(0))
 
 
 @lru_cache(maxsize=8)
