@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from umd_engine.engine.executor import typed
 from umd_engine.engine.work import Program, Tensors, Work
@@ -34,7 +34,7 @@ def in_turn(programs: Sequence[Program[Result]]) -> Program[list[Result | UmdEng
     return results
 
 
-class _Company:
+class _Company(Generic[Result]):
     def __init__(self, programs: Sequence[Program[Result]]):
         self.programs = programs
         self.results: list[Result | UmdEngineError] = [UmdEngineError("not run")] * len(programs)
