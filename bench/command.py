@@ -26,7 +26,7 @@ def perform(benches: Iterable[Bench], quick: bool, out: Path | None) -> int:
     for line in kernels_of(report.kernels):
         print(line)
     print(heading(report))
-    below = missed(report.rows)
+    below = missed(report.rows, str(report.machine.get("device") or ""))
     red = [f"{row.op}, {row.case}, {row.implementation}: {row.reason}" for row in report.rows if row.status in RED]
     for line in (*below, *red):
         print(f"RED {line}", file=sys.stderr)

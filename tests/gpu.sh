@@ -1,5 +1,5 @@
 #!/bin/sh
-# The kernels' tests and nnU-Net's parity on a CUDA device, with the machine's own torch, triton and cupy.
+# The kernels' tests and every model's parity on a CUDA device, with the machine's own torch, triton and cupy.
 # Wheels in gpu-bundle/ (make gpu-bundle) are unpacked beside them, never installed.
 set -eu
 cd "$(dirname "$0")/.."

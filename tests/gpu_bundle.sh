@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 rm -rf gpu-bundle
 "$1" -m pip wheel --quiet --disable-pip-version-check --no-deps -c constraints.txt -w gpu-bundle \
-    dynamic-network-architectures nibabel importlib-resources \
+    dynamic-network-architectures monai einops nibabel importlib-resources \
     pytest iniconfig pluggy packaging pygments
 for wheel in gpu-bundle/*.whl; do
     case $wheel in

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from umd_engine.bench.floor.promise import Promise
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -25,6 +27,7 @@ class Entry:
         memory: also record the peak memory of one call, in a process of its own.
         target: of a peer: how many times its speed our fastest implementation on the same kind of device promises.
         memory_target: of a peer: the largest part of its peak memory that ours promises to need.
+        promise: of ours: what a call may take at most on a device of that name.
         device: "cpu" or "cuda", whose clock counts; left out, that of an implementation called "gpu..." is "cuda".
         seconds: where `run` keeps its own time (a process it starts): the seconds that its result tells.
     """
@@ -40,6 +43,7 @@ class Entry:
     memory: bool = False
     target: float = 0.0
     memory_target: float = 0.0
+    promise: Promise | None = None
     device: str = ""
     seconds: Callable[[Any], float] | None = None
 

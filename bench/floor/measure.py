@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -66,6 +66,7 @@ def _row(entry: Entry) -> Row:
         bytes_moved=entry.bytes_moved,
         target=entry.target,
         memory_target=entry.memory_target,
+        promise=entry.promise,
     )
 
 
@@ -106,10 +107,13 @@ def _ratio(ours: Row, peer: Row) -> Ratio:
     )
 
 
-def missed(rows: Iterable[Row]) -> list[str]:
+def missed(rows: Iterable[Row], device: str = "") -> list[str]:
     """A line for every target that our fastest implementation on the peer's kind of device does not reach.
 
-    A target of memory is missed by any of ours that needs more.
+    A target of memory is missed by any of ours that needs more, a promise by the row that gave it.
+
+    Args:
+        device: the CUDA device's name, empty without one.
     """
     kept = tuple(rows)
     best: dict[tuple[str, str, str], Ratio] = {}
@@ -130,4 +134,15 @@ def missed(rows: Iterable[Row]) -> list[str]:
         for ratio in row.ratios
         if ratio.memory is not None and 0 < ratio.memory_target < ratio.memory
     ]
-    return slow + large
+    return slow + large + [line for row in kept for line in _broken(row, device)]
+
+
+def _broken(row: Row, device: str) -> Iterator[str]:
+    promise, timing = row.promise, row.timing
+    if promise is None or timing is None or promise.device not in device:
+        return
+    name = f"{row.op}, {row.case}: {row.implementation}"
+    if promise.seconds and timing.median > promise.seconds:
+        yield f"{name} takes {timing.median * 1e3:.3g} ms, promised {promise.seconds * 1e3:.3g} ms"
+    if promise.share and row.share is not None and row.share < promise.share:
+        yield f"{name} reaches {row.share:.0%} of a copy, promised {promise.share:.0%}"

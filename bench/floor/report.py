@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from umd_engine.bench.floor.promise import Promise
 from umd_engine.bench.floor.repetition import Rule, Timing
 from umd_engine.errors import CorruptFileError, DataError, MissingFileError
 
@@ -65,6 +66,7 @@ class Row:
     memory: int | None = None
     target: float = 0.0
     memory_target: float = 0.0
+    promise: Promise | None = None
     ratios: tuple[Ratio, ...] = ()
 
     @property
@@ -163,4 +165,6 @@ def row_of(content: Mapping[str, Any]) -> Row:
     if content["status"] not in STATUSES:
         raise TypeError(f"status {content['status']!r}")
     timing = Timing(**content["timing"]) if content["timing"] else None
-    return Row(**{**content, "timing": timing, "ratios": tuple(Ratio(**ratio) for ratio in content["ratios"])})
+    promise = Promise(**content["promise"]) if content.get("promise") else None
+    ratios = tuple(Ratio(**ratio) for ratio in content["ratios"])
+    return Row(**{**content, "timing": timing, "promise": promise, "ratios": ratios})

@@ -67,7 +67,7 @@ def _copy(rows: list[Row]) -> str:
 
 def _figures(row: Row) -> str:
     if row.timing is None:
-        return f"{row.status}: {row.reason}"
+        return f"{row.status}: {row.reason}{_promise(row)}"
     parts = [f"{seconds(row.timing.median)} ({spread(row.timing)})"]
     if row.status == "unstable":
         parts.append("unstable")
@@ -77,7 +77,16 @@ def _figures(row: Row) -> str:
         parts.append(f"{row.share:.0%} of copy")
     if row.memory is not None:
         parts.append(f"{row.memory / 1e6:.0f} MB at its peak")
-    return ", ".join(parts)
+    return ", ".join(parts) + _promise(row)
+
+
+def _promise(row: Row) -> str:
+    promise = row.promise
+    if promise is None:
+        return ""
+    most = [f"at most {seconds(promise.seconds)}"] if promise.seconds else []
+    least = [f"at least {promise.share:.0%} of copy"] if promise.share else []
+    return f" (promised on {promise.device}: {', '.join(most + least)})"
 
 
 def _ratio(ratio: Ratio) -> str:

@@ -10,14 +10,16 @@ import numpy as np
 import torch
 
 from umd_engine.bench.confusion import CLASSES, SHAPE, organs, per_class_masks, true_false_counts
-from umd_engine.bench.floor import Entry
+from umd_engine.bench.floor import Entry, Promise
 from umd_engine.kernels.confusion import confusion, confusion_from_logits, confusion_planes
 
 VOXELS = int(np.prod(SHAPE))
 MAPS, PLANES = f"256x256x300, {CLASSES} ids", "256x256x300, 13 bit planes in uint16"
 UNLIKE = f"{MAPS}, one map C-ordered, one Fortran-ordered"
 LOGITS = f"256x256x300, {CLASSES} classes, float32 logits"
+WHOLE_BODY = f"512x512x900, {CLASSES} ids"
 MASKS_TARGET, COPY_TARGET = 20.0, 1 / 5
+PROMISE = Promise("H200", seconds=150e-6, share=0.85)
 MASKS = "for c in ids: (label == c) & (found == c), ~ & , & ~, each .sum()"
 BIT_MASKS = "for k in organs: (words >> k & 1).astype(bool) of both; &, ~ &, & ~, each .sum()"
 ARGMAX = "logits.argmax(0).to(torch.uint8); then this confusion of two maps"
@@ -25,13 +27,19 @@ ARGMAX = "logits.argmax(0).to(torch.uint8); then this confusion of two maps"
 
 def entries() -> list[Entry]:
     """Maps of organs and of noise, logits, bit planes."""
-    return [*_maps(), *_logits(), *_planes()]
+    return [*_maps(), *_whole_body(), *_logits(), *_planes()]
 
 
 @cache
 def pair() -> tuple[np.ndarray, np.ndarray]:
     """13 ellipsoids, and the same moved by two voxels."""
     return organs(moved=0.0), organs(moved=2.0)
+
+
+@cache
+def whole_body() -> tuple[np.ndarray, np.ndarray]:
+    """The pair twice along x and y and three times along z: 472 MB."""
+    return np.tile(pair()[0], (2, 2, 3)), np.tile(pair()[1], (2, 2, 3))
 
 
 @cache
@@ -92,7 +100,7 @@ def _check_copy(found: Any) -> None:
 @cache
 def _there(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     given: dict[str, Callable[[], tuple[Any, Any]]]
-    given = {"maps": pair, "planes": planes, "logits": lambda: (pair()[0], logits())}
+    given = {"maps": pair, "whole body": whole_body, "planes": planes, "logits": lambda: (pair()[0], logits())}
     left, right = (torch.as_tensor(one).cuda() for one in given[name]())
     return left, right
 
@@ -130,6 +138,18 @@ def _maps() -> list[Entry]:
         ),
         Entry("confusion", "cpu", UNLIKE, lambda: _count(*unlike_orders(), "cpu"), moved, _check("maps")),
         Entry("confusion", "cpu", f"{MAPS}, noise", lambda: _count(*noise(), "cpu"), moved, _check("noise")),
+    ]
+
+
+def _whole_body() -> list[Entry]:
+    moved, copies = 2 * 12 * VOXELS, 12
+
+    def check(found: Any) -> None:
+        assert np.array_equal(found, copies * _expected("maps")), "the counts are not 12 times those of the pair"
+
+    return [
+        Entry("confusion", "cpu", WHOLE_BODY, lambda: _count(*whole_body(), "cpu"), moved, check),
+        Entry("confusion", "gpu", WHOLE_BODY, lambda: _count(*_there("whole body")), moved, check, promise=PROMISE),
     ]
 
 

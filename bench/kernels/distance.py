@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from umd_engine.bench.floor import Entry
+from umd_engine.bench.floor import Entry, Promise
 from umd_engine.data.phantom import make_subject
 from umd_engine.kernels.distance import OrganDistance, cases, organ_distances
 
@@ -18,6 +18,7 @@ SHAPE, IDS = (256, 256, 300), tuple(range(1, 14))
 SPACING = (1.95, 1.95, 3.5)
 CASE = "256x256x300, 13 organs of a phantom"
 WHOLE_TARGET, BOXES_TARGET = 10.0, 2.0
+PROMISE = Promise("H200", seconds=2e-3)
 SUBJECT = 1  # the first of the seed whose 13 organs are all there
 PADDED = "np.pad(label[box] == id, 1)"
 
@@ -41,7 +42,7 @@ def entries() -> list[Entry]:
     peers = _peers(label, boxes)
     return [
         Entry("distance", "cpu", CASE, lambda: organ_distances(label, IDS, SPACING), moved, check),
-        Entry("distance", "gpu", CASE, _on_gpu(label), moved, check),
+        Entry("distance", "gpu", CASE, _on_gpu(label), moved, check, promise=PROMISE),
         *(
             Entry("distance", f"peer:{name}", CASE, run, 0, _check_peer(found), True, call, target=target)
             for name, (run, call, target) in peers.items()

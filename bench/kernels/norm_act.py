@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch.nn.functional import instance_norm, leaky_relu_
 
-from umd_engine.bench.floor import Entry
+from umd_engine.bench.floor import Entry, Promise
 from umd_engine.kernels.norm_act import norm_act
 from umd_engine.kernels.norm_act.cases import Case
 
 TORCH = "leaky_relu_(instance_norm(x, weight=w, bias=b), 0.01)"
 TORCH_RESIDUAL = "leaky_relu_(instance_norm(x, weight=w, bias=b).add_(residual), 0.01)"
 SHAPE = (1, 32, 96, 96, 96)
+PROMISE = Promise("H200", share=0.8)
 CASES = (
     Case("32 x 96^3 float32", SHAPE),
     Case("32 x 96^3 float32, residual", SHAPE, residual=True),
@@ -35,9 +36,10 @@ def _entries(case: Case) -> list[Entry]:
     there = cache(lambda: {k: v.cuda() if isinstance(v, torch.Tensor) else v for k, v in case.make().items()})
     expected = cache(lambda: norm_act(**given(), backend="reference").float())
     check, call = _check(case, expected), TORCH_RESIDUAL if case.residual else TORCH
+    promise = PROMISE if case.shape == SHAPE else None  # the small one fits in a cache and is all launch
     return [
         Entry("norm_act", "cpu", case.name, lambda: _run(given()), case.bytes_moved, check),
-        Entry("norm_act", "gpu", case.name, lambda: _run(there()), case.bytes_moved, check),
+        Entry("norm_act", "gpu", case.name, lambda: _run(there()), case.bytes_moved, check, promise=promise),
         Entry("norm_act", "peer:torch", case.name, lambda: _torch(given()), 0, check, True, call),
         Entry("norm_act", "peer:torch-gpu", case.name, lambda: _torch(there()), 0, check, True, call, device="cuda"),
     ]

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from umd_engine.bench.floor import Entry
+from umd_engine.bench.floor import Entry, Promise
 from umd_engine.kernels.windows import accumulate, cases, finish, gather, reference
 
 OLD, NEW, HEADS = (128, 128, 150), (256, 256, 300), 14
 RESIZE = "skimage.transform.resize(mean[h].astype(float), shape, order=1, mode='edge', anti_aliasing=False)"
 TARGET, MEMORY_TARGET = 5.0, 1 / 3
+ACCUMULATE, GATHER = Promise("H200", seconds=90e-6), Promise("H200", share=0.85)
 
 
 def entries() -> list[Entry]:
@@ -125,7 +126,7 @@ def _accumulate() -> list[Entry]:
 
     return [
         Entry("windows", "cpu", label, run_cpu, case.bytes_moved, check(run_cpu)),
-        Entry("windows", "gpu", label, run_gpu, case.bytes_moved, check(run_gpu, there)),
+        Entry("windows", "gpu", label, run_gpu, case.bytes_moved, check(run_gpu, there), promise=ACCUMULATE),
         Entry(
             "windows", "peer:torch slices", label, run_peer, 0, check(run_peer), True,
             "sums[:, box] += logits[0].flip(axes).float() * weights",
@@ -159,7 +160,7 @@ def _gather() -> list[Entry]:
     call = "volume.float().clamp_().sub_().div_(); pad; stack of slices, flipped"
     return [
         Entry("windows", "cpu", label, lambda: gather(**arguments), case.bytes_moved, check),
-        Entry("windows", "gpu", label, gpu, case.bytes_moved, check),
+        Entry("windows", "gpu", label, gpu, case.bytes_moved, check, promise=GATHER),
         Entry("windows", "peer:torch on the whole volume", label, peer, 0, check, True, call),
     ]
 

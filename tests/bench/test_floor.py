@@ -20,12 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from umd_engine.bench import kernels, machine
-from umd_engine.bench.floor import Entry
+from umd_engine.bench.floor import Entry, Promise
 from umd_engine.bench.floor.clock import HostClock
 from umd_engine.bench.floor.job import Job, job_of
 from umd_engine.bench.floor.measure import measure, missed, with_ratios
 from umd_engine.bench.floor.repetition import FULL, QUICK, Rule, Timing, repeat
-from umd_engine.bench.floor.report import SCHEMA, Report, Row, load
+from umd_engine.bench.floor.report import SCHEMA, Report, Row, load, row_of
 from umd_engine.bench.floor.run import Bench, commit, run
 from umd_engine.bench.floor.table import lines_of, seconds
 from umd_engine.cli import main
@@ -183,6 +183,20 @@ def test_rates_and_ratios() -> None:
     assert missed(with_ratios([ours, slow, replace(peer, target=0.0, memory_target=0.2)])) == [
         "sum, x: cpu needs 0.25 of the memory of numpy, target 0.2"
     ]
+
+
+def test_a_promise_is_held_on_the_device_it_names() -> None:
+    timing = Timing(2e-3, 2e-3, 2e-3, 3, 1, True)
+    row = Row("sum", "gpu", "x", "measured", bytes_moved=10**9, copy_gb_s=1000.0, timing=timing, device="cuda")
+    slow, far = Promise("H200", seconds=1e-3), Promise("H200", share=0.85)
+    assert missed([replace(row, promise=slow)], "NVIDIA H200") == ["sum, x: gpu takes 2 ms, promised 1 ms"]
+    assert missed([replace(row, promise=far)], "NVIDIA H200") == ["sum, x: gpu reaches 50% of a copy, promised 85%"]
+    kept = Promise("H200", seconds=3e-3, share=0.4)
+    assert missed([replace(row, promise=kept)], "NVIDIA H200") == []
+    assert missed([replace(row, promise=slow)], "NVIDIA A100") == missed([replace(row, promise=slow)]) == []
+    told = "\n".join(lines_of([replace(row, promise=slow), replace(row, promise=far, timing=None)]))
+    assert "promised on H200: at most 1 ms" in told and "promised on H200: at least 85% of copy" in told
+    assert row_of(asdict(replace(row, promise=slow))) == replace(row, promise=slow)
 
 
 def test_a_target_on_the_host_is_not_the_devices() -> None:

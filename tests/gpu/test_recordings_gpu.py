@@ -1,4 +1,4 @@
-"""nnU-Net's recordings end to end on a CUDA device, torch backend."""
+"""Every recording end to end on a CUDA device, torch backend."""
 
 from pathlib import Path
 
