@@ -26,7 +26,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -88,7 +88,28 @@ class ModelError(UmdEngineError):
 
 
 class CheckpointError(ModelError):
+    """Weights that cannot be used.
+
+    Args:
+        missing: names of all weights that the network has and the file lacks.
+        unexpected: names of all weights that the file has and the network lacks.
+        shapes: all weights of another shape, each as "name (found) instead of (wanted)".
+    """
+
     status = "bad-checkpoint"
+
+    def __init__(
+        self,
+        fault: str,
+        *,
+        where: str | Path | None = None,
+        mend: str = "",
+        missing: Sequence[str] = (),
+        unexpected: Sequence[str] = (),
+        shapes: Sequence[str] = (),
+    ):
+        super().__init__(fault, where=where, mend=mend)
+        self.missing, self.unexpected, self.shapes = tuple(missing), tuple(unexpected), tuple(shapes)
 
 
 class UnsupportedModelError(ModelError):

@@ -33,6 +33,7 @@ PEERS = [
     "connected-components-3d>=4.1",
     "edt>=3.1",
     "scikit-image>=0.26",
+    "SimpleITK>=2.5",
     "surface-distance>=0.1",
 ]
 DEV = [

@@ -67,7 +67,9 @@ def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where
     Raises:
         CheckpointError: names what is missing, unexpected or of another shape.
     """
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
+    ):
         raise CheckpointError("the weights are no dictionary of tensors", where=where, mend="give a state dict")
     own = module.state_dict()
     missing = sorted(own.keys() - state.keys())
@@ -86,6 +88,9 @@ def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where
         raise CheckpointError(
             f"the weights do not match the network: {'; '.join(faults)}",
             where=where,
-            mend="use the plans that the checkpoint was trained with",
+            mend="give this network's own checkpoint; where plans describe the network, those it was trained with",
+            missing=missing,
+            unexpected=unexpected,
+            shapes=shapes,
         )
     module.load_state_dict(state, strict=True)

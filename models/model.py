@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol
 
 import torch
+from typing_extensions import TypeIs
 
 from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
@@ -94,6 +95,6 @@ class PromptedModel(Protocol):
         """The last mask of every source, or the error that ended its organ."""
 
 
-def is_prompted(model: Model | PromptedModel) -> TypeGuard[PromptedModel]:
+def is_prompted(model: Model | PromptedModel) -> TypeIs[PromptedModel]:
     """Whether a model waits for prompts; the others segment all they know."""
     return hasattr(model, "prompts")

@@ -10,6 +10,8 @@ import torch
 from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.errors import UmdEngineError
+from umd_engine.models.catalog import Request, entry
+from umd_engine.models.prompts import PromptSource
 
 
 class UnloadedModel:
@@ -27,11 +29,33 @@ class UnloadedModel:
         self.organs: Mapping[str, tuple[int, ...]] = dict.fromkeys(organs, ())
         self.protocol: Mapping[str, Any] = {"name": "not loaded"}
 
-    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> int:
+    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int = 1) -> int:
         return 0
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> NoReturn:
         raise self.error
 
-    def segment(self, case: Any) -> NoReturn:
+    def segment(self, case: Any, sources: Sequence[PromptSource] = ()) -> NoReturn:
         raise self.error
+
+
+class UnloadedPromptedModel(UnloadedModel):
+    """The same for a model that waits for prompts: its rows are about every organ it would have been asked for.
+
+    Args:
+        prompts: what it would have taken.
+    """
+
+    crops_by_label = False
+
+    def __init__(self, name: str, error: UmdEngineError, organs: Sequence[str], prompts: Sequence[str]):
+        super().__init__(name, error, organs)
+        self.prompts = frozenset(prompts)
+
+
+def stand_in(request: Request, error: UmdEngineError, organs: Sequence[str]) -> UnloadedModel:
+    """What takes the place of a model that the catalogue knows and that could not be loaded."""
+    prompts = entry(request.name).prompts
+    if prompts:
+        return UnloadedPromptedModel(request.title, error, organs, prompts)
+    return UnloadedModel(request.title, error, organs)

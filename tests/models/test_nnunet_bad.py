@@ -185,8 +185,8 @@ def test_options_are_checked(folder):
         load(folder, step="0")
     with pytest.raises(UnknownNameError, match="did you mean nnunet"):
         Request.parse("nnunett=x")
-    with pytest.raises(OptionError, match="needs a path"):
-        Request.parse("nnunet")
+    with pytest.raises(OptionError, match="no path after"):
+        Request.parse("nnunet=")
     with pytest.raises(MissingFileError, match="fold_7"):
         load(folder, folds="7")
 

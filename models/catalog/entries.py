@@ -1,0 +1,125 @@
+"""The models. Sizes are those that the authors' pages show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from umd_engine.errors import UnknownNameError
+from umd_engine.models.catalog.facts import Checkpoint, Entry, HubFile, Implementation, Published
+
+MODEL_FOLDER = "plans.json"
+FOLDER_FILES = ("*.json", "fold_*/checkpoint_final.pth")
+
+
+def _nnunet() -> Implementation:
+    from umd_engine.models.nnunet.model import NnUNet
+    from umd_engine.models.nnunet.protocol import Options
+
+    return Implementation(Options, NnUNet)
+
+
+def _sam_med3d() -> Implementation:
+    from umd_engine.models.sam_med3d.model import SamMed3D
+    from umd_engine.models.sam_med3d.options import Options
+
+    return Implementation(Options, SamMed3D)
+
+
+def _segvol() -> Implementation:
+    from umd_engine.models.segvol.model import SegVol
+    from umd_engine.models.segvol.options import Options
+
+    return Implementation(Options, SegVol)
+
+
+def _nninteractive() -> Implementation:
+    from umd_engine.models.nninteractive.model import NnInteractive
+    from umd_engine.models.nninteractive.protocol import Options
+
+    return Implementation(Options, NnInteractive)
+
+
+MODELS = (
+    Entry(
+        name="nnunet",
+        summary="nnU-Net v2, the task-specific reference (3d_fullres, 3d_lowres)",
+        needs="a trained-model folder: plans.json, dataset.json, fold_*/checkpoint_final.pth",
+        prompts=(),
+        patch="plans",
+        spacing="plans",
+        parameters={},
+        checkpoint=Checkpoint((".",), MODEL_FOLDER, FOLDER_FILES),
+        published=None,
+        code_licence="Apache-2.0",
+        weights_licence="your own",
+        code=_nnunet,
+    ),
+    Entry(
+        name="sam-med3d-turbo",
+        summary="SAM-Med3D-turbo, points in a crop at 1.5 mm",
+        needs="the file sam_med3d_turbo.pth",
+        prompts=("point",),
+        patch="128x128x128",
+        spacing="1.5 mm",
+        parameters={"image encoder": 92_924_928, "prompt encoder": 9_052, "mask decoder": 7_575_636},
+        checkpoint=Checkpoint(("sam_med3d_turbo.pth",)),
+        published=Published("blueyo0/SAM-Med3D", (HubFile("sam_med3d_turbo.pth", "402 MB"),)),
+        code_licence="Apache-2.0",
+        weights_licence="Apache-2.0",
+        code=_sam_med3d,
+    ),
+    Entry(
+        name="segvol",
+        summary="SegVol, text, boxes and points, zoom-out then zoom-in",
+        needs="the file pytorch_model.bin or SegVol_v1.pth",
+        prompts=("text", "point", "box"),
+        patch="32x256x256",
+        spacing="native",
+        parameters={
+            "encoder": 87_388_416,
+            "decoder": 29_923_716,
+            "prompt encoder": 17_996,
+            "CLIP text": 63_165_952,
+            "text projection": 393_984,
+        },
+        checkpoint=Checkpoint(("pytorch_model.bin", "SegVol_v1.pth")),
+        published=Published(
+            "BAAI/SegVol",
+            (
+                HubFile("pytorch_model.bin", "724 MB"),
+                # the text encoder's tokenizer; CLIP's own repository has the same two files
+                HubFile("vocab.json", "862 kB", below="clip-vit-base-patch32"),
+                HubFile("merges.txt", "525 kB", below="clip-vit-base-patch32"),
+            ),
+        ),
+        code_licence="MIT",
+        weights_licence="not stated on the hub",
+        code=_segvol,
+    ),
+    Entry(
+        name="nninteractive",
+        summary="nnInteractive v1.0, points, 2D boxes, scribbles, lassos and a mask to start from",
+        needs="a model folder: plans.json, dataset.json, inference_session_class.json, fold_0/checkpoint_final.pth",
+        prompts=("point", "box", "scribble", "lasso", "mask"),
+        patch="192x192x192",
+        spacing="native",
+        parameters={"network": 102_355_818},
+        checkpoint=Checkpoint(("nnInteractive_v1.0", "."), MODEL_FOLDER, FOLDER_FILES),
+        published=Published("MIC-DKFZ/nnInteractive", (HubFile("nnInteractive_v1.0/*", "at most 416 MB"),)),
+        code_licence="Apache-2.0",
+        weights_licence="CC-BY-NC-SA-4.0 (non-commercial)",
+        code=_nninteractive,
+    ),
+)
+CATALOG: Mapping[str, Entry] = {model.name: model for model in MODELS}
+
+
+def entry(name: str) -> Entry:
+    """The catalogue's entry.
+
+    Raises:
+        UnknownNameError: suggests the nearest names.
+    """
+    if name not in CATALOG:
+        raise UnknownNameError("model", name, CATALOG)
+    return CATALOG[name]
