@@ -1,0 +1,94 @@
+"""SAM-Med3D-turbo as a model that points prompt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from umd_engine.data.volume import Volume
+from umd_engine.engine.together import in_turn, together
+from umd_engine.engine.unit import Unit
+from umd_engine.engine.work import Program
+from umd_engine.errors import UmdEngineError, VoxelError
+from umd_engine.models.mask import Mask
+from umd_engine.models.prompts import PromptSource
+from umd_engine.models.sam_med3d.axes import SPACING
+from umd_engine.models.sam_med3d.lattice import Lattice
+from umd_engine.models.sam_med3d.network import Pieces, read_network, weights_hash
+from umd_engine.models.sam_med3d.options import Options
+from umd_engine.models.sam_med3d.prompt_encoder import CROP
+from umd_engine.models.sam_med3d.protocol import Case, Organ
+
+
+class SamMed3D:
+    """A checkpoint of SAM-Med3D-turbo.
+
+    Args:
+        path: `sam_med3d_turbo.pth`.
+
+    Raises:
+        MissingFileError, CheckpointError: the file cannot be used.
+    """
+
+    prompts = frozenset({"point"})
+
+    def __init__(self, name: str, path: Path, options: Options):
+        self.name, self.options = name, options
+        network = read_network(path, reduced=options.encoder == "reduced")
+        self.weights = weights_hash(network)
+        self.pieces = Pieces(name, network)
+        self.protocol: Mapping[str, Any] = {
+            "name": "sam-med3d-turbo",
+            **asdict(options),
+            "crop": CROP,
+            "spacing": SPACING,
+        }
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """The encoder and the decoder of one click; decoders of more are made when asked for."""
+        return [self.pieces.encoder, self.pieces.decoder(1)]
+
+    @property
+    def crops_by_label(self) -> bool:
+        return self.options.centre == "label"
+
+    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
+        crop = CROP**3
+        scan = math.prod(shape)
+        pasted = min(scan, crop * SPACING**3 / math.prod(spacing))
+        # float32 crop before and after its z-score, float32 logits and their sigmoid, masks of crop, lattice and scan
+        organ = 4 * 4 * crop + 3 * crop + 2 * pasted
+        return int(2 * 4 * scan + organs * organ)
+
+    def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
+        """The scan in its file's order on the device; nothing is resampled before a crop is known.
+
+        Raises:
+            VoxelError: several channels. GeometryError: thinner than a voxel of 1.5 mm.
+        """
+        if len(images) != 1:
+            raise VoxelError(
+                f"{self.name} takes one image, the scan has {len(images)}",
+                where=images[0].path,
+                mend="list one image a scan in the manifest",
+            )
+        (image,) = images
+        lattice = Lattice.of(image.grid)
+        voxels = image.grid.to_file_order(image.voxels)
+        # a copy in the memory's own order, native and writeable, as torch wants it
+        copied = np.array(voxels, dtype=voxels.dtype.newbyteorder("="), order="K")
+        return Case(torch.from_numpy(copied).to(device), lattice)
+
+    def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
+        programs: list[Program[Mask]] = []
+        for source in sources:
+            programs.append(Organ(case, source, self.pieces, self.options).run())
+        side_by_side = in_turn if self.options.official else together
+        return (yield from side_by_side(programs))

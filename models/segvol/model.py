@@ -1,0 +1,89 @@
+"""A SegVol checkpoint as a model."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from umd_engine.data.volume import Volume
+from umd_engine.engine.unit import Unit
+from umd_engine.engine.work import Program
+from umd_engine.errors import UmdEngineError, VoxelError
+from umd_engine.models.mask import Mask
+from umd_engine.models.prompts import PromptSource
+from umd_engine.models.segvol.network import EMBEDDING, PromptShape, decoder_unit, encoder_unit
+from umd_engine.models.segvol.options import Options
+from umd_engine.models.segvol.prepare import Case, prepare_scan
+from umd_engine.models.segvol.prompt_tokens import WINDOW
+from umd_engine.models.segvol.protocol import AT_ONCE, Pieces, segment_organs
+from umd_engine.models.segvol.published import hash_of, load_published
+from umd_engine.models.segvol.text import TEMPLATE, TextEncoder
+
+
+class SegVol:
+    """SegVol with one checkpoint.
+
+    Args:
+        path: `SegVol_v1.pth`, the hub's `pytorch_model.bin`, or a folder with one of them.
+
+    Raises:
+        MissingFileError, CheckpointError, BackendError: the checkpoint cannot be used.
+    """
+
+    prompts = frozenset({"text", "point", "box"})
+    crops_by_label = False
+
+    def __init__(self, name: str, path: Path, options: Options):
+        self.name, self.options = name, options
+        self.network, text = load_published(path)
+        self.text = TextEncoder(text, Path(options.tokenizer) if options.tokenizer else None)
+        hashes = hash_of(self.network.state_dict()) + hash_of(text)
+        self.weights = hashlib.sha256(hashes.encode()).hexdigest()
+        self.encoder = encoder_unit(name, self.network)
+        self._decoders: dict[PromptShape, Unit] = {}
+        self.decoder(PromptShape(points=1))
+        self.decoder(PromptShape(box=True, text=True))
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        chosen = asdict(self.options)
+        del chosen["tokenizer"]  # where files lie on this machine
+        return {"name": "segvol", **chosen, "window": WINDOW, "template": TEMPLATE}
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """The encoder and the decoders that were asked for so far; at first those of one point, and of text and box."""
+        return [self.encoder, *self._decoders.values()]
+
+    def decoder(self, shape: PromptShape) -> Unit:
+        """The unit for prompts of a shape, made when it is first asked for."""
+        if shape not in self._decoders:
+            self._decoders[shape] = decoder_unit(self.name, self.network, shape)
+        return self._decoders[shape]
+
+    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
+        """An organ's region is taken for a quarter of the scan, at least one window."""
+        scan, window, embedding = math.prod(shape), math.prod(WINDOW), 4 * math.prod(EMBEDDING)
+        # as stored, float32, the bright voxels and their mask; NumPy's steps make a copy each
+        preparing = (28 if self.options.official else 14) * scan
+        region = max(scan // 4, window)
+        organ = 4 * window + AT_ONCE * (embedding + 4 * window) + 10 * region  # logits; sums, weights, mask
+        return int(4 * (scan + window) + embedding + max(preparing, organs * organ))
+
+    def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
+        if len(images) != 1:
+            raise VoxelError(
+                f"{self.name} takes one image, the scan has {len(images)}",
+                where=images[0].path,
+                mend="list one image in the manifest",
+            )
+        return prepare_scan(images[0], device, self.options.official)
+
+    def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
+        return segment_organs(case, sources, Pieces(self.encoder, self.decoder, self.text.embed, self.options))
