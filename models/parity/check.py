@@ -9,11 +9,19 @@ from dataclasses import dataclass, field
 import torch
 
 from umd_engine.errors import UmdEngineError
+from umd_engine.models.parity.nninteractive import check_nninteractive
 from umd_engine.models.parity.nnunet import check_nnunet
 from umd_engine.models.parity.recording import Recording
 from umd_engine.models.parity.result import Deviation, Measured
+from umd_engine.models.parity.sam_med3d import check_sam_med3d
+from umd_engine.models.parity.segvol import check_segvol
 
-CHECKERS: Mapping[str, Callable[[Recording, str, torch.device], Measured]] = {"nnunet": check_nnunet}
+CHECKERS: Mapping[str, Callable[[Recording, str, torch.device], Measured]] = {
+    "nninteractive": check_nninteractive,
+    "nnunet": check_nnunet,
+    "sam-med3d-turbo": check_sam_med3d,
+    "segvol": check_segvol,
+}
 
 
 @dataclass(frozen=True)

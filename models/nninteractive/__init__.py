@@ -1,0 +1,1 @@
+"""nnInteractive: interactive 3D segmentation (Isensee et al. 2025, nninteractive 2.6.0)."""

@@ -1,0 +1,106 @@
+"""A trained nnInteractive folder as a prompted model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from umd_engine.data.volume import Volume
+from umd_engine.engine.together import in_turn, together
+from umd_engine.engine.unit import TensorSpec, Unit
+from umd_engine.engine.work import Program
+from umd_engine.errors import PromptError, UmdEngineError, VoxelError
+from umd_engine.models.mask import Mask
+from umd_engine.models.nninteractive.draws import Draws, keyed, numpys_stream
+from umd_engine.models.nninteractive.folder import read_settings
+from umd_engine.models.nninteractive.network import find_fold, read_network
+from umd_engine.models.nninteractive.prompting import KINDS, hand_over
+from umd_engine.models.nninteractive.protocol import Case, Options, prepare_scan
+from umd_engine.models.nninteractive.session import LARGEST, Rules, Session
+from umd_engine.models.nninteractive.turning import mask_to_scan
+from umd_engine.models.prompts import PromptSource
+
+
+class NnInteractive:
+    """One fold of a trained model.
+
+    Args:
+        path: holds `plans.json`, `dataset.json`, `inference_info.json` or `inference_session_class.json`, and
+            `fold_*/checkpoint_final.pth`.
+
+    Raises:
+        MissingFileError, CheckpointError, UnsupportedModelError: the folder cannot be used.
+    """
+
+    crops_by_label = False
+
+    def __init__(self, name: str, path: Path, options: Options):
+        self.name, self.options = name, options
+        fold = find_fold(path, options.fold)
+        self.settings = read_settings(path)
+        network, self.patch, said = read_network(path, fold / options.checkpoint, self.settings.channels)
+        image = TensorSpec("image", (1 + self.settings.channels, *self.patch))
+        self.unit = Unit(f"{name}.network", network, (image,), ("logits",))
+        self.units: Sequence[Unit] = [self.unit]
+        self.weights = self.unit.content_hash
+        taken = {KINDS[kind] for kind in KINDS if self.settings.supported[kind]}
+        self.prompts = frozenset(taken | ({"mask"} if self.settings.takes_mask else set()))
+        self.protocol: Mapping[str, Any] = {
+            "name": "nninteractive",
+            **asdict(options),
+            **said,
+            "patch": self.patch,
+            "settings": asdict(self.settings),
+        }
+
+    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
+        """The float32 image; a byte a voxel and organ for its mask or canvas, at most; and one crop at zoom 4.
+
+        A crop of s = (4 p)^3 voxels holds its image (4 s), then its first pass enlarged (4 s) with its threshold (s).
+        """
+        voxels, crop = math.prod(shape), math.prod(LARGEST * n for n in self.patch)
+        return 4 * voxels + organs * voxels + 5 * crop
+
+    def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
+        """One image, in its file's own order of axes.
+
+        Raises:
+            VoxelError: several images, or voxels that cannot be normalised.
+        """
+        if len(images) != 1:
+            raise VoxelError(
+                f"{self.name} takes one image, the scan has {len(images)}",
+                where=images[0].path if images else None,
+                mend="list one image in the manifest",
+            )
+        return prepare_scan(images[0], device, self.options.official)
+
+    def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
+        """Every organ's last mask on the scan's grid; the official variant takes the organs one after another."""
+        stream = numpys_stream(self.options.seed)
+        programs = [self._organ(case, source, self._draws(case, source.organ, stream)) for source in sources]
+        return (in_turn if self.options.official else together)(programs)
+
+    def session(self, image: torch.Tensor, draws: Draws) -> Session:
+        """A session over a normalised image [X, Y, Z] in the file's order."""
+        rules = Rules(self.options.autozoom, self.options.official)
+        return Session(self.unit, self.settings, image, rules, draws)
+
+    def _draws(self, case: Case, organ: str, stream: Draws) -> Draws:
+        return stream if self.options.official else keyed(self.options.seed, case.name, organ)
+
+    def _organ(self, case: Case, source: PromptSource, draws: Draws) -> Program[Mask]:
+        session, mask = self.session(case.image, draws), None
+        where = f"{case.where}: {source.organ}"
+        while (prompt := source.next(mask)) is not None:
+            if prompt.text is not None and not (prompt.clicks or prompt.box or prompt.drawing):
+                raise PromptError(f"{self.name} does not take text", where=where, mend="use points, boxes or drawings")
+            hand_over(prompt, session, case.grid, where)
+            yield from session.predict()
+            mask = mask_to_scan(session.mask, case.grid)
+        return mask if mask is not None else Mask.empty(case.grid.shape, case.image.device)
