@@ -9,6 +9,7 @@ import click
 
 from umd_engine import __version__
 from umd_engine.commands.bench import bench
+from umd_engine.commands.clicks import clicks
 from umd_engine.commands.data import data
 from umd_engine.commands.models import models
 from umd_engine.commands.results import report, score
@@ -42,7 +43,7 @@ def main(verbose: bool) -> None:
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
 
 
-for command in (evaluate, predict, demo, report, score, data, models, bench):
+for command in (evaluate, predict, demo, report, score, clicks, data, models, bench):
     main.add_command(command)
 
 

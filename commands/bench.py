@@ -35,6 +35,25 @@ def bench_kernels(operations: tuple[str, ...], quick: bool, out: Path | None) ->
     sys.exit(perform(benches(operations), quick, out))
 
 
+@bench.command("models")
+@click.option("--model", "names", multiple=True, help="Only this model; repeatable.")
+@click.option("--quick", is_flag=True, help="Every row timed once: a look.")
+@click.option("--json", "out", type=path(dir_okay=False), metavar="FILE", help="Also write the report here.")
+def bench_models(names: tuple[str, ...], quick: bool, out: Path | None) -> None:
+    """Time whole protocols on phantoms, with stand-in weights, next to the official protocol; masks compared first.
+
+    Takes minutes a model. Exits with 1 if masks differ or a ratio is below its target.
+
+    \b
+    Example:
+      umd-engine bench models --model sam-med3d-turbo --json sam.json
+    """
+    from umd_engine.bench.command import perform
+    from umd_engine.bench.models import benches
+
+    sys.exit(perform(benches(names), quick, out))
+
+
 @bench.command("compare")
 @click.argument("before", type=path())
 @click.argument("after", type=path())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,13 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--precision", default="fp32", show_default=True, help="fp32, tf32, bf16 or fp16."),
         click.option("--batch", default=2, show_default=True, type=click.IntRange(min=1), help="Windows a call."),
         click.option("--memory", default=8.0, show_default=True, help="GB that scans in flight may hold together."),
+        click.option(
+            "--prompt", "prompts", multiple=True, metavar="[MODEL=]NAME",
+            help="How prompted models are asked, e.g. ritm-5, box or segvol=text; default paper-1pt. docs/prompts.md",
+        ),
+        click.option("--repeats", type=click.IntRange(min=1), help="Draws of each prompt; default 1."),
+        click.option("--independent", is_flag=True, help="Draw first clicks anew in every scan of a subject."),
+        click.option("--replay", type=path(), metavar="FILE", help="Give the prompts of clicks export again."),
         click.option("--seed", default=0, show_default=True, help="Of every random draw."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output."),
     ]  # fmt: skip
@@ -43,18 +50,22 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def selection(manifest: Path, modality: str | None, limit: int | None) -> list[Any]:
+def selection(manifest: Path, modality: str | None, limit: int | None) -> tuple[list[Any], list[Any]]:
+    """The scans asked for, and all of the manifest."""
     from umd_engine.data.manifest import read_manifest
 
-    rows = [row for row in read_manifest(manifest) if modality in (None, row.modality)]
+    everything = read_manifest(manifest)
+    rows = [row for row in everything if modality in (None, row.modality)]
     if not rows:
         raise OptionError("no scan is left to do", where=manifest, mend="check --modality and the manifest")
-    return rows[:limit]
+    return rows[:limit], everything
 
 
-def settings_of(options: dict[str, Any], **more: Any) -> Any:
+def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> Any:
+    """The run's settings; `titles` are how its models are named."""
     from umd_engine.engine.backends.device import resolve_device
     from umd_engine.engine.host_memory import keep_freed_memory
+    from umd_engine.evaluation.prompts.asking import parse_prompts
     from umd_engine.evaluation.run import Settings
 
     keep_freed_memory()
@@ -66,6 +77,9 @@ def settings_of(options: dict[str, Any], **more: Any) -> Any:
         memory=_bytes(options["memory"]),
         organs=tuple(o.strip() for o in options["organs"].split(",") if o.strip()),
         seed=options["seed"],
+        prompts=parse_prompts(
+            options["prompts"], titles, options["repeats"], options["independent"], options["replay"]
+        ),
         **more,
     )
 

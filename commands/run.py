@@ -16,7 +16,7 @@ from umd_engine.commands.results import print_report
 @click.command()
 @click.argument("manifest", type=path())
 @run_options
-@click.option("--save-masks", is_flag=True, help="Also write every label map under RUN/masks.")
+@click.option("--save-masks", is_flag=True, help="Also write every mask under RUN/masks.")
 @click.option("--convention", default="umd", show_default=True, help="How empty masks score in the table.")
 def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convention: str, **options: Any) -> None:
     """Score models over a manifest of scans; prints a table of Dice.
@@ -27,6 +27,7 @@ def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convent
     Examples:
       umd-engine evaluate scans.csv --out run --model nnunet=Dataset001/nnUNetTrainer__nnUNetPlans__3d_fullres
       umd-engine evaluate scans.csv --out run --model nnunet@ct=CT --model nnunet@pet=PET --modality pet
+      umd-engine evaluate scans.csv --out run --model sam-med3d-turbo=sam_med3d_turbo.pth --repeats 3
     """
     from umd_engine.evaluation import run as runner
     from umd_engine.evaluation.conventions import convention as find_convention
@@ -35,9 +36,9 @@ def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convent
 
     chosen = find_convention(convention)
     requests = parse_requests(options["models"], options["settings"])
-    rows = selection(manifest, options["modality"], options["limit"])
-    settings = settings_of(options, save_masks=save_masks)
-    work = runner.Evaluation(rows, load_models(requests, rows, settings.organs), run, settings)
+    rows, everything = selection(manifest, options["modality"], options["limit"])
+    settings = settings_of(options, [request.title for request in requests], save_masks=save_masks)
+    work = runner.Evaluation(rows, load_models(requests, rows, settings.organs), run, settings, everything)
     failures = watch(work, quiet=as_json)
     # the failures are listed on standard error, where a redirected table does not hide them
     print_report(run, chosen, "json" if as_json else "text", list_failures=as_json)
@@ -49,7 +50,9 @@ def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convent
 @click.argument("manifest", type=path())
 @run_options
 def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
-    """Write label maps of every scan under RUN/masks; labels are not needed.
+    """Write masks of every scan under RUN/masks; labels are not needed.
+
+    A model that takes prompts needs --replay, or --prompt text.
 
     \b
     Example:
@@ -61,8 +64,8 @@ def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
     from umd_engine.evaluation.synthetic import warning
 
     requests = parse_requests(options["models"], options["settings"])
-    rows = selection(manifest, options["modality"], options["limit"])
-    settings = settings_of(options)
+    rows, _ = selection(manifest, options["modality"], options["limit"])
+    settings = settings_of(options, [request.title for request in requests])
     work = runner.Prediction(rows, load_models(requests, rows, settings.organs), run, settings)
     failures = watch(work, quiet=as_json)
     scans, synthetic = count_scans(work)

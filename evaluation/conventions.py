@@ -17,6 +17,7 @@ NOT_COUNTED = math.nan
 class Convention:
     """What the edge cases of an overlap score (Dice, IoU) count as.
 
+    `absent` is the score of an organ that a prompted model could not be asked for, as the label does not hold it.
     `failed` is the score of a case that ended with an error; where it is NaN, failures are left out and shown.
     `ddof` is the SD's: 0 divides by n (population), 1 by n - 1 (sample).
     `inferred` marks a convention that its source does not state and that was derived from its numbers.
@@ -26,6 +27,7 @@ class Convention:
     both_empty: float
     label_empty: float
     prediction_empty: float
+    absent: float
     failed: float
     ddof: int
     inferred: bool
@@ -38,6 +40,7 @@ CONVENTIONS: dict[str, Convention] = {
         both_empty=1.0,
         label_empty=0.0,
         prediction_empty=0.0,
+        absent=NOT_COUNTED,
         failed=NOT_COUNTED,
         ddof=0,
         inferred=True,
@@ -48,6 +51,7 @@ CONVENTIONS: dict[str, Convention] = {
         both_empty=NOT_COUNTED,
         label_empty=NOT_COUNTED,
         prediction_empty=0.0,
+        absent=NOT_COUNTED,
         failed=NOT_COUNTED,
         ddof=0,
         inferred=True,
@@ -58,6 +62,7 @@ CONVENTIONS: dict[str, Convention] = {
         both_empty=NOT_COUNTED,
         label_empty=0.0,
         prediction_empty=0.0,
+        absent=NOT_COUNTED,
         failed=NOT_COUNTED,
         ddof=1,
         inferred=False,
@@ -68,6 +73,7 @@ CONVENTIONS: dict[str, Convention] = {
         both_empty=1.0,
         label_empty=0.0,
         prediction_empty=0.0,
+        absent=1.0,
         failed=0.0,
         ddof=1,
         inferred=False,
@@ -78,6 +84,7 @@ CONVENTIONS: dict[str, Convention] = {
         both_empty=1.0,
         label_empty=0.0,
         prediction_empty=0.0,
+        absent=1.0,
         failed=0.0,
         ddof=1,
         inferred=False,
@@ -88,6 +95,7 @@ CONVENTIONS: dict[str, Convention] = {
         both_empty=NOT_COUNTED,
         label_empty=NOT_COUNTED,
         prediction_empty=0.0,
+        absent=NOT_COUNTED,
         failed=NOT_COUNTED,
         ddof=1,
         inferred=False,
@@ -98,6 +106,7 @@ CONVENTIONS: dict[str, Convention] = {
         both_empty=NOT_COUNTED,
         label_empty=NOT_COUNTED,
         prediction_empty=0.0,
+        absent=NOT_COUNTED,
         failed=NOT_COUNTED,
         ddof=1,
         inferred=False,

@@ -48,9 +48,9 @@ class Joint:
         Args:
             predicted, reference: organ -> its ids on either side; several are their union.
         """
-        columns = {organ: _classes(predicted[organ], self.predicted_ids) for organ in organs}
+        columns = {organ: classes_of(predicted[organ], self.predicted_ids) for organ in organs}
         rows = {
-            o: _classes(reference[o], self.reference_ids) for o in organs if reference is not None and o in reference
+            o: classes_of(reference[o], self.reference_ids) for o in organs if reference is not None and o in reference
         }
         known = {o: Count(OK, *c) for o, c in counts_from_confusion(self.matrix, rows, columns).items()}
         totals = self.matrix.sum(axis=0)
@@ -67,8 +67,8 @@ def joint_counts(reference: np.ndarray | None, prediction: LabelMap) -> Joint:
     Raises:
         LabelError: more than 256 different ids in one map.
     """
-    predicted, predicted_ids = _compact(prediction)
-    references, reference_ids = _compact(np.zeros(prediction.shape, np.uint8) if reference is None else reference)
+    predicted, predicted_ids = compact(prediction)
+    references, reference_ids = compact(np.zeros(prediction.shape, np.uint8) if reference is None else reference)
     if isinstance(predicted, torch.Tensor) and isinstance(references, np.ndarray) and predicted.is_cuda:
         references = torch.tensor(references.copy("K"), device=predicted.device)
     matrix = confusion(references, predicted, len(reference_ids), len(predicted_ids))
@@ -80,7 +80,7 @@ def voxel_ml(grid: Grid) -> float:
     return float(abs(np.linalg.det(grid.affine[:3, :3]))) / 1000
 
 
-def _compact(labels: LabelMap) -> tuple[LabelMap, list[int]]:
+def compact(labels: LabelMap) -> tuple[LabelMap, list[int]]:
     """A map as uint8 classes, and the label id of each class; a uint8 map stays as it is."""
     if isinstance(labels, torch.Tensor):
         return labels, list(range(int(labels.max()) + 1))
@@ -97,6 +97,6 @@ def _compact(labels: LabelMap) -> tuple[LabelMap, list[int]]:
     return table[labels], [int(number) for number in ids]
 
 
-def _classes(wanted: tuple[int, ...], ids: Sequence[int]) -> tuple[int, ...]:
+def classes_of(wanted: tuple[int, ...], ids: Sequence[int]) -> tuple[int, ...]:
     """The classes of an organ; its ids that the map does not hold have none."""
     return tuple(place for place, number in enumerate(ids) if number in wanted)

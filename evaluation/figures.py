@@ -21,6 +21,15 @@ def scan_score(rows: Sequence[Row], score: Callable[[Row], float]) -> float:
     return fmean(fmean(values) for values in organs.values()) if organs else math.nan
 
 
+def between_draws(rows: Sequence[Row], score: Callable[[Row], float], ddof: int) -> float:
+    """The SD of a scan's score between its repeats; NaN where fewer than two of them count."""
+    repeats: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        repeats[row.repeat].append(row)
+    scores = [value for value in (scan_score(r, score) for r in repeats.values()) if not math.isnan(value)]
+    return sd_of(scores, ddof) if len(scores) > 1 else math.nan
+
+
 def mean_of(values: Sequence[float]) -> float:
     """NaN of none."""
     return fmean(values) if values else math.nan

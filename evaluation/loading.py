@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from umd_engine.data.labelset import load_label_set
 from umd_engine.data.manifest import ScanRow
 from umd_engine.errors import ModelError, OptionError, UmdEngineError
+from umd_engine.evaluation.cases import plain_models
 from umd_engine.models.catalog import Request
-from umd_engine.models.model import Model
-from umd_engine.models.unloaded import UnloadedModel
+from umd_engine.models.model import Model, PromptedModel
+from umd_engine.models.unloaded import stand_in
 
 
 def parse_requests(models: Sequence[str], settings: Sequence[str]) -> dict[Request, dict[str, str]]:
@@ -34,22 +35,22 @@ def parse_requests(models: Sequence[str], settings: Sequence[str]) -> dict[Reque
 
 def load_models(
     requests: Mapping[Request, Mapping[str, str]], rows: Sequence[ScanRow], organs: Sequence[str]
-) -> list[Model]:
+) -> list[Model | PromptedModel]:
     """Load every model; one whose files are damaged or unsupported becomes an `UnloadedModel`.
 
     A path that leads nowhere is a slip on the command line and raises. An unloaded model's rows are about the
     organs asked for, or those of the other models, or those of the manifest's label sets.
     """
-    loaded: dict[Request, Model] = {}
+    loaded: dict[Request, Model | PromptedModel] = {}
     errors: dict[Request, UmdEngineError] = {}
     for request, options in requests.items():
         try:
             loaded[request] = request.load(options)
         except ModelError as error:
             errors[request] = error
-    known = list(organs) or list(dict.fromkeys(o for model in loaded.values() for o in model.organs))
+    known = list(organs) or list(dict.fromkeys(o for model in plain_models(loaded.values()) for o in model.organs))
     known = known or _labelled(rows)
-    return [loaded[r] if r in loaded else UnloadedModel(r.title, errors[r], known) for r in requests]
+    return [loaded[r] if r in loaded else stand_in(r, errors[r], known) for r in requests]
 
 
 def _labelled(rows: Sequence[ScanRow]) -> list[str]:

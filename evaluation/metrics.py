@@ -9,7 +9,7 @@ import numpy as np
 
 from umd_engine.errors import UnknownNameError
 from umd_engine.evaluation.conventions import Convention
-from umd_engine.evaluation.rows import NO_REFERENCE, OK, Row
+from umd_engine.evaluation.rows import ABSENT, NO_REFERENCE, OK, Row
 
 Metric = Callable[[int, int, int, Convention], float]
 
@@ -65,9 +65,11 @@ def volume(voxels: int, voxel_ml: float) -> float:
 
 
 def row_score(row: Row, convention: Convention, score: Metric = dice) -> float:
-    """The score of a stored row: NaN without a reference, `convention.failed` after a failure."""
+    """The score of a stored row: NaN without a reference, the convention's after a failure or for an absent organ."""
     if row.status == NO_REFERENCE:
         return math.nan
+    if row.status == ABSENT:
+        return convention.absent
     if row.status != OK:
         return convention.failed
     assert row.tp is not None and row.fp is not None and row.fn is not None, row

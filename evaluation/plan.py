@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from umd_engine.models.model import Model
+from umd_engine.models.model import Model, PromptedModel
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Plan:
         protocol: name, variant and every option.
         precision, backend: how the network ran; fp16 is another run.
         seed: the run's seed, of which every random draw's Philox key is made.
+        prompt: how a prompted model is asked; None for the others, whose plans say nothing of it.
     """
 
     model: str
@@ -28,14 +29,23 @@ class Plan:
     precision: str
     backend: str
     seed: int
+    prompt: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, model: Model, precision: str, backend: str, seed: int) -> Plan:
-        return cls(model.name, model.weights, dict(model.protocol), precision, backend, seed)
+    def of(
+        cls,
+        model: Model | PromptedModel,
+        precision: str,
+        backend: str,
+        seed: int,
+        prompt: Mapping[str, Any] | None = None,
+    ) -> Plan:
+        return cls(model.name, model.weights, dict(model.protocol), precision, backend, seed, prompt)
 
     @property
     def json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, indent=1)
+        values = {name: value for name, value in asdict(self).items() if name != "prompt" or value is not None}
+        return json.dumps(values, sort_keys=True, indent=1)
 
     @property
     def hash(self) -> str:

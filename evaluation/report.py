@@ -10,10 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from umd_engine.errors import UnknownNameError
 from umd_engine.evaluation.chart import chart
+from umd_engine.evaluation.click_tables import ClickTable
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.failures import Failure, failure_lines, find_failures
 from umd_engine.evaluation.gaps import Gap
@@ -24,12 +26,17 @@ from umd_engine.evaluation.synthetic import warning
 from umd_engine.evaluation.tables import Cell, OrganRow, Table, build_tables
 from umd_engine.evaluation.text_tables import fitted, output_width, printed
 from umd_engine.evaluation.wording import (
+    click_cells,
+    click_heads,
+    click_notes,
+    click_title,
     convention_line,
     counts_text,
     gap_names,
     header,
     notes,
     plain,
+    prompt_lines,
     table_warning,
     title,
 )
@@ -113,7 +120,13 @@ def _text(table: Table, width: int) -> str:
     )
     said = [*map(Text, header(table)), Text()], [*map(Text, notes(table))]
     top = [*map(Text, table_warning(table)), Text(title(table))]
-    return printed([*top, *scores, *said[0], Text("Scans"), *counts, *said[1], *chart(table, width)], width)
+    clicks = [part for one in table.clicks for part in _click_text(one, width)]
+    return printed([*top, *scores, *said[0], Text("Scans"), *counts, *said[1], *chart(table, width), *clicks], width)
+
+
+def _click_text(table: ClickTable, width: int) -> list[RichTable | Text]:
+    drawn = fitted(click_heads(table), click_cells(table), width, keys=2, left=2)
+    return [Text(), Text(click_title(table)), *drawn, *map(Text, click_notes(table))]
 
 
 def _score_text(cell: Cell | Gap) -> str:
@@ -162,6 +175,7 @@ def _markdown(table: Table) -> str:
         "Scans:",
         _pipes(table, counts_text),
         _bullets(notes(table)),
+        *(_click_markdown(one) for one in table.clicks),
     ]
     return "\n\n".join(blocks)
 
@@ -170,9 +184,18 @@ def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {_escape(line)}" for line in lines)
 
 
+def _click_markdown(table: ClickTable) -> str:
+    shown = _piped([click_heads(table), *click_cells(table)])
+    return "\n\n".join([f"### {_escape(click_title(table))}", shown, _bullets(click_notes(table))])
+
+
 def _pipes(table: Table, shown: Shown) -> str:
-    rule = ["---", "---", *("---:" for _ in table.columns)]
-    rows = [_names(table), *_lines(table.rows, shown)]
+    return _piped([_names(table), *_lines(table.rows, shown)])
+
+
+def _piped(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first two columns are names."""
+    rule = ["---", "---", *("---:" for _ in rows[0][2:])]
     lines = [f"| {' | '.join(_escape(cell) for cell in row)} |" for row in rows]
     return "\n".join([lines[0], f"| {' | '.join(rule)} |", *lines[1:]])
 
@@ -186,9 +209,15 @@ def _as_csv(tables: Sequence[Table], _: Sequence[Failure]) -> str:
 
 
 def _as_json(tables: Sequence[Table], failures: Sequence[Failure]) -> str:
-    shown = [{**asdict(table), "warning": "".join(table_warning(table)), "notes": notes(table)} for table in tables]
+    shown = [_shown(table) for table in tables]
     document = {"tables": _without_nan(shown), "failures": [asdict(failure) for failure in failures]}
     return json.dumps(document, indent=1, allow_nan=False)
+
+
+def _shown(table: Table) -> dict[str, Any]:
+    said = {"warning": "".join(table_warning(table)), "prompts": prompt_lines(table), "notes": notes(table)}
+    clicks = [{**asdict(one), "notes": click_notes(one)} for one in table.clicks]
+    return {**asdict(table), **said, "clicks": clicks}
 
 
 def _without_nan(value: Any) -> Any:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 OK = "ok"
 NO_REFERENCE = "no-reference"
-FINISHED = (OK, NO_REFERENCE)
+ABSENT = "absent"
+FINISHED = (OK, NO_REFERENCE, ABSENT)
 
 
 @dataclass(frozen=True, order=True)
@@ -31,11 +32,14 @@ class Row:
     `status` is one of:
         "ok"            tp, fp, fn are voxel counts.
         "no-reference"  the scan has no label, or its label set lacks the organ: fp is the number of predicted
-                        voxels, tp and fn are None.
+                        voxels, tp and fn are None. A prompted model that could not be asked has no fp either.
+        "absent"        the label does not hold the organ, so that a prompted model could not be asked: all are 0.
         anything else   the `.status` of the error the case ended with (errors.py): no counts, `message` says why.
 
-    `voxel_ml` is the volume of a voxel of the counted grid in mL, `seconds` the wall time of the case.
-    `synthetic`: the scan is a computer-made phantom, no patient.
+    `voxel_ml` is the volume of a voxel of the counted grid in mL, `seconds` the wall time of the case until the mask
+    was there. `synthetic`: the scan is a computer-made phantom, no patient. `prompt` and `prompt_hash` are the
+    protocol that a prompted model was asked by, empty for others; `uses_label` says what of the label it was told:
+    "none", "click", "box" or "crop". `note` is what the model says of how the mask was made.
     """
 
     plan: str
@@ -55,6 +59,10 @@ class Row:
     seconds: float | None = None
     message: str = ""
     synthetic: bool = False
+    prompt: str = ""
+    prompt_hash: str = ""
+    uses_label: str = "none"
+    note: str = ""
 
     @property
     def key(self) -> Key:

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
+from itertools import chain
 
 from umd_engine.data.manifest import YES
 from umd_engine.evaluation.conventions import Convention
@@ -15,19 +16,23 @@ from umd_engine.evaluation.rows import Row
 from umd_engine.evaluation.tables import Cell, Column, Table
 
 CELL_FIELDS = tuple(field.name for field in fields(Cell))
-TABLE_COLUMNS = ("cohort", "organ", "modality", "model", "plan", "metric", "convention", *CELL_FIELDS)
+PROMPT = ("prompt", "prompt_hash", "uses_label")
+TABLE_COLUMNS = ("cohort", "organ", "modality", "model", "plan", "metric", "convention", *CELL_FIELDS, *PROMPT)
 ROW_COLUMNS = (
     *("cohort", "subject", "scan_id", "modality", "model", "plan", "organ", "step", "repeat"),
     *("status", "tp", "fp", "fn", "voxel_ml", "dice", "iou", "message", "synthetic"),
+    *(*PROMPT, "seconds", "note"),
 )
 
 
 def tables_csv(tables: Sequence[Table]) -> str:
     """A line a cohort, organ, modality and model, unrounded; a gap is a line of the modality "ct-pet" or "mr-pet".
 
-    `synthetic` of `scans` (in a gap: of `n` subjects) are phantoms.
+    `synthetic` of `scans` (in a gap: of `n` subjects) are phantoms. Below them the clicks tables: a line a figure,
+    which stands in the column `metric`, e.g. "dice@3", "auc", "noc@80".
     """
-    return _csv(TABLE_COLUMNS, (line for table in tables for line in _table_lines(table)))
+    lines = (line for table in tables for line in _table_lines(table))
+    return _csv(TABLE_COLUMNS, chain(lines, (line for table in tables for line in _click_lines(table))))
 
 
 def rows_csv(rows: Iterable[Row], convention: Convention) -> str:
@@ -54,9 +59,20 @@ def _table_lines(table: Table) -> Iterator[list[object]]:
                 yield _table_line(table, row.organ, gaps.name, column, asdict(gap))
 
 
-def _table_line(table: Table, organ: str, line: str, column: Column, figures: dict[str, object]) -> list[object]:
-    place = [table.cohort, organ, line, column.model, column.plan, table.metric, table.convention.name]
-    return [*place, *(figures.get(name) for name in CELL_FIELDS)]
+def _click_lines(table: Table) -> Iterator[list[object]]:
+    for clicks in table.clicks:
+        for line in clicks.lines:
+            counts = {"scans": line.scans, "failed": line.failed, "absent": line.absent}
+            for name, figure in zip(clicks.names, line.figures, strict=True):
+                figures = asdict(figure) | counts
+                yield _table_line(table, line.organ, line.modality, clicks.column, figures, name.lower())
+
+
+def _table_line(
+    table: Table, organ: str, line: str, column: Column, figures: dict[str, object], metric: str = ""
+) -> list[object]:
+    place = [table.cohort, organ, line, column.model, column.plan, metric or table.metric, table.convention.name]
+    return [*place, *(figures.get(name) for name in CELL_FIELDS), *(getattr(column, name) for name in PROMPT)]
 
 
 def _csv(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:

@@ -16,15 +16,20 @@ from types import TracebackType
 from typing import Self
 
 from umd_engine.errors import MissingFileError, StoreError
+from umd_engine.evaluation.click_rows import ADD_CLICK, ALL_CLICKS, ClickRow, click_row, click_values
 from umd_engine.evaluation.migrations import MIGRATIONS, check_owner, check_version, migrate
 from umd_engine.evaluation.read_only import connect_read_only
-from umd_engine.evaluation.rows import FINISHED, NO_REFERENCE, OK, Key, Row
+from umd_engine.evaluation.rows import ABSENT, FINISHED, NO_REFERENCE, OK, Key, Row
 
-__all__ = ["FINISHED", "NO_REFERENCE", "OK", "Key", "Row", "Store"]
+__all__ = ["ABSENT", "FINISHED", "NO_REFERENCE", "OK", "Key", "Row", "Store"]
 
 KEY_COLUMNS = tuple(field.name for field in fields(Key))
 COLUMNS = tuple(field.name for field in fields(Row))
 ADD = f"INSERT OR REPLACE INTO results ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+TARGET = tuple(column for column in KEY_COLUMNS if column != "step")
+CLEAR = f"WHERE {' AND '.join(f'{column} = ?' for column in TARGET)}"
+# with max() SQLite takes the other columns from the row that holds the maximum
+SETTLED = f"SELECT {', '.join(TARGET)}, status, fp, max(step) FROM results GROUP BY {', '.join(TARGET)}"
 MARK = """
     UPDATE results SET synthetic = 1 WHERE synthetic = 0 AND (cohort, subject, scan_id) IN
     (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(?))
@@ -59,7 +64,13 @@ def _as_float(value: float | None) -> float | None:
 def _values(row: Row) -> tuple[object, ...]:
     counts = _as_int(row.tp), _as_int(row.fp), _as_int(row.fn)
     key = (*astuple(row.key)[:-2], _as_int(row.step), _as_int(row.repeat))
-    return (*key, row.status, *counts, _as_float(row.voxel_ml), _as_float(row.seconds), row.message, int(row.synthetic))
+    figures = *counts, _as_float(row.voxel_ml), _as_float(row.seconds)
+    prompt = row.prompt, row.prompt_hash, row.uses_label, row.note
+    return (*key, row.status, *figures, row.message, int(row.synthetic), *prompt)
+
+
+def _target(key: Key) -> tuple[object, ...]:
+    return tuple(getattr(key, column) for column in TARGET)
 
 
 Filter = str | Collection[str] | None
@@ -164,6 +175,21 @@ class Store:
         with self._transaction():
             self._db.executemany(ADD, values)
 
+    def replace(self, rows: Sequence[Row], clicks: Sequence[ClickRow] = ()) -> None:
+        """Store `rows` and `clicks` in one transaction, in the place of all steps of the same organs and repeats."""
+        targets = {_target(row.key) for row in rows}
+        with self._transaction():
+            for table in ("results", "clicks"):
+                self._db.executemany(f"DELETE FROM {table} {CLEAR}", targets)
+            self._db.executemany(ADD, [_values(row) for row in rows])
+            self._db.executemany(ADD_CLICK, [click_values(click) for click in clicks])
+
+    def clicks(self) -> Iterator[ClickRow]:
+        """The prompts in the order of their keys."""
+        with self._typed():
+            for values in self._db.execute(ALL_CLICKS):
+                yield click_row(values)
+
     def rows(
         self,
         *,
@@ -203,8 +229,18 @@ class Store:
         with self._transaction():
             self._db.execute(MARK, (json.dumps(list(scans)),))
 
+    def settled(self) -> dict[Key, bool]:
+        """The keys, at step 0, whose last step is finished, and whether a mask was made."""
+        found = {}
+        with self._typed():
+            for *target, status, fp, _ in self._db.execute(SETTLED):
+                if status in FINISHED:
+                    made = status != ABSENT and fp is not None
+                    found[Key(**dict(zip(TARGET, target, strict=True)))] = made
+        return found
+
     def keys(self, plan: str | None = None) -> set[Key]:
-        """The keys of finished rows ("ok", "no-reference"), of one plan or all; failed ones are to be tried again."""
+        """The keys of finished rows, of one plan or all; failed ones are to be tried again."""
         return {row.key for row in self.rows(plan=plan, status=FINISHED)}
 
     def add_plan(self, plan_hash: str, plan_json: str) -> None:
@@ -227,6 +263,7 @@ class Store:
         """Remove a plan and its rows."""
         with self._transaction():
             self._db.execute("DELETE FROM results WHERE plan = ?", (plan_hash,))
+            self._db.execute("DELETE FROM clicks WHERE plan = ?", (plan_hash,))
             self._db.execute("DELETE FROM plans WHERE hash = ?", (plan_hash,))
 
     def plans(self) -> dict[str, str]:

@@ -8,17 +8,28 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from umd_engine.data.labelset import load_label_set
+from umd_engine.evaluation.click_tables import ClickTable, click_tables
+from umd_engine.evaluation.columns import AVERAGE, Column, columns_of, last_steps, modality_order, organ_order
 from umd_engine.evaluation.conventions import Convention
-from umd_engine.evaluation.figures import decimals, mean_of, scan_score, sd_of
+from umd_engine.evaluation.figures import between_draws, decimals, mean_of, scan_score, sd_of
 from umd_engine.evaluation.gaps import FUNCTIONAL, Gap, GapLine, differences, make_gap, over_organs, structural_of
 from umd_engine.evaluation.metrics import emptiness, metric, row_score
-from umd_engine.evaluation.rows import NO_REFERENCE, OK, Row
+from umd_engine.evaluation.rows import ABSENT, NO_REFERENCE, OK, Row
 
-MODALITIES = ("ct", "mr", "pet")
-AVERAGE = "Avg"
+__all__ = [
+    "AVERAGE",
+    "Cell",
+    "Column",
+    "Line",
+    "OrganRow",
+    "Table",
+    "build_tables",
+    "last_steps",
+    "make_cell",
+    "organ_order",
+]
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,9 @@ class Cell:
     `mean` is NaN where n is 0, `sd` where n does not exceed the convention's ddof. `scans` were run; `n` have a
     score that counts. All further figures are scans with at least one such result: `failed`, `no_reference`,
     `not_counted` (counts exist but the convention leaves them out), `both_empty`, `label_empty` (the prediction
-    is not) and `prediction_empty` (the label is not). `synthetic` of the scans are computer-made phantoms.
+    is not) and `prediction_empty` (the label is not), `absent` (a prompted model could not be asked for an organ that
+    the label does not hold). `synthetic` of the scans are computer-made phantoms. `between_draws` is the mean over
+    scans of the SD of a scan's score between repeats, NaN without repeats.
     """
 
     mean: float
@@ -42,6 +55,8 @@ class Cell:
     label_empty: int
     prediction_empty: int
     synthetic: int
+    absent: int
+    between_draws: float
 
     @property
     def text(self) -> str:
@@ -69,22 +84,13 @@ class OrganRow:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A model under one plan. `title` is the model's name, with the plan hash where a model has several plans."""
-
-    title: str
-    model: str
-    plan: str
-
-
-@dataclass(frozen=True)
 class Table:
     """One cohort.
 
     `average` is the mean over scans of a scan's mean over its counted organs; where all scans count in all
     organs it equals the mean of the organ rows. Its gap is the mean over subjects of a subject's mean difference over
     the organs counted on both sides. `statuses` counts rows by status. `synthetic` of the cohort's `scans` are
-    computer-made phantoms.
+    computer-made phantoms. `clicks` has a table for each column whose model was prompted in several steps.
     """
 
     cohort: str
@@ -96,6 +102,7 @@ class Table:
     statuses: dict[str, int]
     scans: int
     synthetic: int
+    clicks: tuple[ClickTable, ...] = ()
 
     @property
     def rows(self) -> tuple[OrganRow, ...]:
@@ -117,40 +124,13 @@ def build_tables(rows: Iterable[Row], convention: Convention, metric_name: str =
     """
     metric(metric_name)
     cohorts: dict[str, list[Row]] = defaultdict(list)
-    for row in last_steps(rows):
+    for row in rows:
         cohorts[row.cohort].append(row)
     return tuple(_table(cohort, cohorts[cohort], convention, metric_name) for cohort in sorted(cohorts))
 
 
-def last_steps(rows: Iterable[Row]) -> list[Row]:
-    """The rows without those that a later step of the same case replaces."""
-    last: dict[object, Row] = {}
-    for row in rows:
-        case = replace(row.key, step=0)
-        if case not in last or row.step > last[case].step:
-            last[case] = row
-    return list(last.values())
-
-
-def organ_order(organs: Iterable[str]) -> list[str]:
-    """The 13 UMD organs in the paper's order, then all others by name."""
-    return _ordered(organs, tuple(load_label_set("umd13").ids))
-
-
-def _ordered(names: Iterable[str], first: Sequence[str]) -> list[str]:
-    known = {name: place for place, name in enumerate(first)}
-    return sorted(set(names), key=lambda name: (known.get(name, len(known)), name))
-
-
-def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    pairs = sorted({(row.model, row.plan) for row in rows})
-    plans = Counter(model for model, _ in pairs)
-    titles = [model if plans[model] == 1 else f"{model} [{plan[:8]}]" for model, plan in pairs]
-    return tuple(Column(title, model, plan) for title, (model, plan) in zip(titles, pairs, strict=True))
-
-
-def _table(cohort: str, rows: Sequence[Row], convention: Convention, metric_name: str) -> Table:
-    columns = _columns(rows)
+def _table(cohort: str, every: Sequence[Row], convention: Convention, metric_name: str) -> Table:
+    rows, columns = last_steps(every), columns_of(every)
     by_pair = {(column.model, column.plan): column for column in columns}
     places: dict[Place, Scans] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -158,7 +138,7 @@ def _table(cohort: str, rows: Sequence[Row], convention: Convention, metric_name
         for organ in (row.organ, None):
             places[organ, row.modality, column][row.subject, row.scan_id].append(row)
     organs = organ_order(row.organ for row in rows)
-    modalities = _ordered((row.modality for row in rows), MODALITIES)
+    modalities = modality_order(row.modality for row in rows)
     score = metric(metric_name)
 
     def rate(row: Row) -> float:
@@ -189,12 +169,14 @@ def _table(cohort: str, rows: Sequence[Row], convention: Convention, metric_name
         statuses=dict(sorted(Counter(row.status for row in rows).items())),
         scans=len({(row.subject, row.scan_id) for row in rows}),
         synthetic=len({(row.subject, row.scan_id) for row in rows if row.synthetic}),
+        clicks=click_tables(cohort, every, columns, convention, metric_name),
     )
 
 
 def make_cell(scans: Sequence[Sequence[Row]], convention: Convention, score: Callable[[Row], float]) -> Cell:
     """Mean and SD over `scans`, each the rows of one scan: an organ's repeats, or all organs for the average."""
     scores = [value for value in (scan_score(rows, score) for rows in scans) if not math.isnan(value)]
+    spread = [between_draws(rows, score, convention.ddof) for rows in scans]
     kinds = Counter(kind for rows in scans for kind in {k for row in rows for k in _kinds(row, score)})
     return Cell(
         mean=mean_of(scores),
@@ -208,12 +190,14 @@ def make_cell(scans: Sequence[Sequence[Row]], convention: Convention, score: Cal
         label_empty=kinds["label-empty"],
         prediction_empty=kinds["prediction-empty"],
         synthetic=sum(any(row.synthetic for row in rows) for rows in scans),
+        absent=kinds[ABSENT],
+        between_draws=mean_of([sd for sd in spread if not math.isnan(sd)]),
     )
 
 
 def _kinds(row: Row, score: Callable[[Row], float]) -> tuple[str, ...]:
-    if row.status == NO_REFERENCE:
-        return (NO_REFERENCE,)
+    if row.status in (NO_REFERENCE, ABSENT):
+        return (row.status,)
     if row.status != OK:
         return ("failed",)
     assert row.tp is not None and row.fp is not None and row.fn is not None, row

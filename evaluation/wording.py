@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 
+from umd_engine.evaluation.click_tables import METRIC_TITLES, ClickTable
+from umd_engine.evaluation.columns import Column
 from umd_engine.evaluation.conventions import Convention
+from umd_engine.evaluation.figures import decimals
 from umd_engine.evaluation.gaps import Gap
-from umd_engine.evaluation.rows import NO_REFERENCE, OK
+from umd_engine.evaluation.rows import ABSENT, NO_REFERENCE, OK
 from umd_engine.evaluation.synthetic import warning
 from umd_engine.evaluation.tables import Cell, OrganRow, Table
 
-METRIC_TITLES = {"dice": "Dice", "iou": "IoU"}
-COUNTS = ("failed", "no_reference", "not_counted", "both_empty", "label_empty", "prediction_empty")
+COUNTS = ("failed", "no_reference", "absent", "not_counted", "both_empty", "label_empty", "prediction_empty")
 
 
 def plain(text: str) -> str:
@@ -30,6 +32,7 @@ def convention_line(convention: Convention) -> str:
         f"Convention {convention.name}{mark}: both masks empty {_score(convention.both_empty)}, "
         f"only the label empty {_score(convention.label_empty)}, "
         f"only the prediction empty {_score(convention.prediction_empty)}, "
+        f"an absent organ of a prompted model {_score(convention.absent)}, "
         f"a failed scan {_score(convention.failed)}; the SD divides by {divisor}. Source: {convention.source}."
     )
 
@@ -38,8 +41,59 @@ def plan_lines(table: Table) -> list[str]:
     return [f"Plan of {plain(column.title)}: {plain(column.plan)}" for column in table.columns]
 
 
+USES = {
+    "none": "nothing",
+    "click": "a click drawn from it",
+    "box": "its box",
+    "crop": "a crop around it",
+}
+
+
+def prompt_line(column: Column) -> str:
+    """How the model was asked, and what of the label it was told."""
+    asked = f"{plain(column.prompt)} ({plain(column.prompt_hash)})" if column.prompt else "none"
+    told = f"{column.uses_label} ({USES[column.uses_label]})" if column.uses_label != "none" else "none"
+    return f"Prompt of {plain(column.title)}: {asked}; uses of the label: {told}"
+
+
+def prompt_lines(table: Table) -> list[str]:
+    return [prompt_line(column) for column in table.columns]
+
+
 def header(table: Table) -> list[str]:
-    return [convention_line(table.convention), *plan_lines(table)]
+    return [convention_line(table.convention), *plan_lines(table), *prompt_lines(table)]
+
+
+def click_title(table: ClickTable) -> str:
+    return f"Clicks of {plain(table.column.title)}, cohort {plain(table.cohort)}: mean over scans"
+
+
+def click_heads(table: ClickTable) -> list[str]:
+    return ["organ", "modality", *table.names, "n", "failed", "absent"]
+
+
+def click_cells(table: ClickTable) -> list[list[str]]:
+    """A line an organ and modality; `n` is that of the last step's score."""
+    final = table.names.index("final")
+    return [
+        [
+            *(plain(line.organ), plain(line.modality)),
+            *(decimals(figure.mean) for figure in line.figures),
+            *(str(count) for count in (line.figures[final].n, line.failed, line.absent)),
+        ]
+        for line in table.lines
+    ]
+
+
+def click_notes(table: ClickTable) -> list[str]:
+    name = METRIC_TITLES[table.metric]
+    return [
+        prompt_line(table.column),
+        f"{name}@i: {name} after i clicks ({name}@0: after a box alone); a draw that ended early, as no error was "
+        "left, keeps its last one.",
+        f"AUC: trapezoid over the scores of clicks 1 to k, divided by k - 1. NoC@p: clicks until {name} first reached "
+        "p %, else the maximum. never@p: share of draws that never did. failed, absent: scans with such an organ.",
+    ]
 
 
 def table_warning(table: Table) -> list[str]:
@@ -54,13 +108,17 @@ def gap_names(row: OrganRow) -> list[str]:
 
 
 def counts_text(cell: Cell | Gap) -> str:
-    """n and every other count that is not 0, e.g. "n=478 failed=2 label-empty=10"; of a gap its n."""
+    """n and every other count that is not 0, e.g. "n=478 failed=2 label-empty=10"; of a gap its n.
+
+    With repeats also the SD between draws: "n=478 between draws=0.0123".
+    """
     if isinstance(cell, Gap):
         return f"n={cell.n}"
     if not cell.scans:
         return ""
     shown = [f"{name.replace('_', '-')}={getattr(cell, name)}" for name in COUNTS if getattr(cell, name)]
-    return " ".join([f"n={cell.n}", *shown])
+    spread = [] if math.isnan(cell.between_draws) else [f"between draws={decimals(cell.between_draws)}"]
+    return " ".join([f"n={cell.n}", *spread, *shown])
 
 
 def notes(table: Table) -> list[str]:
@@ -79,9 +137,18 @@ def notes(table: Table) -> list[str]:
         )
     if any(cell.not_counted for cell in cells):
         said.append("not-counted: empty masks that this convention leaves out of mean, SD and n.")
+    if any(not math.isnan(cell.between_draws) for cell in cells):
+        said.append("between draws: mean over scans of the SD of a scan's score between its repeats.")
+    if absent := table.statuses.get(ABSENT):
+        effect = _score(table.convention.absent)
+        scans = max(cell.absent for cell in cells)
+        said.append(
+            f"absent: the label does not hold the organ, so a prompted model could not be asked; {effect}. "
+            f"{absent} rows, in up to {scans} scans of a line."
+        )
     if table.statuses.get(NO_REFERENCE):
         said.append("no-reference: the scan has no label or its label set lacks the organ; out of mean, SD and n.")
-    failed = {status: n for status, n in table.statuses.items() if status not in (OK, NO_REFERENCE)}
+    failed = {status: n for status, n in table.statuses.items() if status not in (OK, NO_REFERENCE, ABSENT)}
     if failed:
         left_out = math.isnan(table.convention.failed)
         effect = "out of mean, SD and n" if left_out else f"they count as {table.convention.failed:g}"

@@ -11,6 +11,7 @@ from umd_engine.evaluation.store import COLUMNS, Row, Store
 
 VERSION_1 = (Path(__file__).parent / "store_v1.sql").read_text()  # frozen: as released
 VERSION_2 = (Path(__file__).parent / "store_v2.sql").read_text()
+VERSION_3 = (Path(__file__).parent / "store_v3.sql").read_text()
 VALUES_1 = ("p", "petct", "s", "s_ct", "ct", "m", "liver", 0, 0, "ok", 3, 2, 1, 0.5, 1.25, "")
 TWICE = (
     *MIGRATIONS,
@@ -59,6 +60,43 @@ def test_version_2_is_as_released_and_knows_phantoms(tmp_path):
             store._db.execute("UPDATE results SET synthetic = 2")
 
 
+def test_version_3_is_as_released_and_knows_prompts(tmp_path):
+    with sqlite3.connect(tmp_path / "frozen.sqlite") as db:
+        db.executescript(VERSION_3)
+    path = tmp_path / "new.sqlite"
+    Store(path, migrations=MIGRATIONS[:3]).close()
+    assert schema(tmp_path / "frozen.sqlite")[1] == schema(path)[1]
+    assert {"clicks", "plans", "results"} == {name for name, _ in schema(path)[1]}
+
+
+def version_2_store(path):
+    """Made by the version-2 SQL alone, with a patient, a phantom and a failure."""
+    db = sqlite3.connect(path)
+    db.executescript(VERSION_2)
+    db.execute(f"PRAGMA application_id = {0x554D4445}")
+    db.execute("PRAGMA user_version = 2")
+    insert = f"INSERT INTO results VALUES ({', '.join('?' * 17)})"
+    failed = (*VALUES_1[:6], "colon", 1, 2, "out-of-memory", None, None, None, None, None, "too big", 0)
+    db.executemany(insert, [(*VALUES_1, 0), (*VALUES_1[:6], "spleen", *VALUES_1[7:], 1), failed])
+    db.commit()
+    db.close()
+    return path
+
+
+def test_a_version_2_store_keeps_every_row_and_takes_what_is_new(tmp_path):
+    path = version_2_store(tmp_path / "store.sqlite")
+    first = dict(zip(COLUMNS[:16], VALUES_1, strict=True))
+    with Store(path) as store:
+        colon, liver, spleen = store.rows()
+        assert liver == Row(**first) and spleen == Row(**(first | {"organ": "spleen"}), synthetic=True)
+        assert (colon.status, colon.step, colon.repeat, colon.message) == ("out-of-memory", 1, 2, "too big")
+        assert {(r.prompt, r.prompt_hash, r.uses_label, r.note) for r in (colon, liver)} == {("", "", "none", "")}
+        absent = Row(**(first | {"organ": "brain", "status": "absent", "tp": 0, "fp": 0, "fn": 0}), uses_label="click")
+        store.add([absent])
+        assert list(store.rows(organ="brain")) == [absent] and list(store.clicks()) == []
+    assert schema(path)[0] == len(MIGRATIONS)
+
+
 def test_rows_of_a_version_1_store_are_of_patients_and_can_be_marked(tmp_path):
     with Store(version_1_store(tmp_path / "store.sqlite")) as store:
         assert [row.synthetic for row in store.rows()] == [False]
@@ -72,7 +110,7 @@ def test_rows_of_a_version_1_store_are_of_patients_and_can_be_marked(tmp_path):
 def test_a_version_1_store_opens_in_the_current_program(tmp_path):
     path = version_1_store(tmp_path / "store.sqlite")
     with Store(path, create=False) as store:
-        assert list(store.rows()) == [Row(**dict(zip(COLUMNS, (*VALUES_1, False), strict=True)))]
+        assert list(store.rows()) == [Row(**dict(zip(COLUMNS[:16], VALUES_1, strict=True)))]
         assert store.plans() == {"p": "{}"} and len(store.keys("p")) == 1
     assert schema(path)[0] == len(MIGRATIONS)
 
@@ -84,7 +122,7 @@ def test_an_older_store_is_migrated_and_keeps_its_rows(tmp_path):
             (row,) = store.rows()
             assert row.tp == 3
             assert store._db.execute("SELECT gpu FROM results").fetchall() == [("none",)]
-    assert schema(path)[0] == 3 and [name for name, _ in schema(path)[1]] == ["i", "plans", "results"]
+    assert schema(path)[0] == 4 and [name for name, _ in schema(path)[1]] == ["clicks", "i", "plans", "results"]
 
 
 def test_a_failing_migration_changes_nothing(tmp_path):
@@ -102,7 +140,7 @@ def test_a_newer_store_is_refused_untouched(tmp_path):
     path = tmp_path / "store.sqlite"
     Store(path, migrations=TWICE).close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"schema version 3.*newer umd-engine"):
+    with pytest.raises(StoreError, match=r"schema version 4.*newer umd-engine"):
         Store(path)
     assert path.read_bytes() == before
 

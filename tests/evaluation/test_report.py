@@ -294,7 +294,8 @@ def test_rows_are_every_row_of_the_store(tmp_path, name):
     text = report_run(tmp_path, convention(name), "rows")
     lines = list(csv.DictReader(io.StringIO(text)))
     assert text.splitlines()[0] == (
-        "cohort,subject,scan_id,modality,model,plan,organ,step,repeat,status,tp,fp,fn,voxel_ml,dice,iou,message,synthetic"
+        "cohort,subject,scan_id,modality,model,plan,organ,step,repeat,status,tp,fp,fn,voxel_ml,dice,iou,message,synthetic,"
+        "prompt,prompt_hash,uses_label,seconds,note"
     )
     assert len(lines) == len(stored) == len(rows)
     for line, kept in zip(lines, stored, strict=True):

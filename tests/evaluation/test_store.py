@@ -32,8 +32,10 @@ counts = st.integers(0, 2**40)
 outcomes = st.one_of(
     st.tuples(st.just("ok"), counts, counts, counts),
     st.tuples(st.just("no-reference"), st.none(), st.one_of(st.none(), counts), st.none()),
+    st.tuples(st.just("absent"), st.just(0), st.just(0), st.just(0)),
     st.tuples(st.sampled_from(["corrupt-file", "out-of-memory"]), st.none(), st.none(), st.none()),
 )
+uses = st.sampled_from(["none", "click", "box", "crop"])
 floats = st.one_of(st.none(), st.floats(0, 1e6))
 
 
@@ -44,7 +46,8 @@ def some_rows(draw):
     for key in keys:
         status, tp, fp, fn = draw(outcomes)
         figures = {"tp": tp, "fp": fp, "fn": fn, "voxel_ml": draw(floats), "seconds": draw(floats)}
-        rows.append(Row(**vars(key), status=status, **figures, message=draw(names)))
+        asked = {"prompt": draw(names), "prompt_hash": draw(names), "uses_label": draw(uses), "note": draw(names)}
+        rows.append(Row(**vars(key), status=status, **figures, message=draw(names), **asked))
     return rows
 
 
@@ -59,7 +62,7 @@ def test_what_is_added_comes_back_in_the_order_of_keys(tmp_path_factory, rows):
         finished = store.keys()
     assert sorted(back, key=lambda r: r.key) == sorted(rows, key=lambda r: r.key)
     assert [r.key for r in back] == sorted((r.key for r in rows), key=lambda k: [_utf8(v) for v in vars(k).values()])
-    assert finished == {r.key for r in rows if r.status in ("ok", "no-reference")}
+    assert finished == {r.key for r in rows if r.status in ("ok", "no-reference", "absent")}
 
 
 def _utf8(value):
@@ -111,6 +114,8 @@ def test_filters(tmp_path):
         {"tp": None},
         {"status": "no-reference"},
         {"status": "bad-label"},
+        {"status": "absent"},
+        {"uses_label": "all"},
         {"status": ""},
         {"organ": None},
     ],

@@ -1,0 +1,1 @@
+"""How prompted models are asked: protocols, sources of prompts, replays. Described in docs/prompts.md."""

@@ -1,0 +1,64 @@
+"""The reference of a scan on the device: each organ in its own box."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from umd_engine.data.labelset import LabelSet
+from umd_engine.evaluation.counting import classes_of, compact
+from umd_engine.kernels.bounds import Bounds, bounds
+from umd_engine.models.mask import Mask, Triple
+
+
+@dataclass(frozen=True, eq=False)
+class OrganLabel:
+    """An organ in the label.
+
+    Attributes:
+        mask: in its box.
+        voxels: how many; 0 where it is absent.
+    """
+
+    mask: Mask
+    voxels: int
+
+
+def organ_labels(
+    labels: np.ndarray, label_set: LabelSet, organs: Sequence[str], device: torch.device
+) -> Mapping[str, OrganLabel]:
+    """The organs that the label set has; several ids are one organ, their union.
+
+    Args:
+        labels: label map [X, Y, Z] of unsigned integers.
+
+    Raises:
+        LabelError: more than 256 different ids.
+    """
+    classes, ids = compact(labels)
+    on_device = torch.from_numpy(np.array(classes, order="K")).to(device)  # torch takes no flipped array
+    found = bounds(on_device, len(ids))
+    known = {organ: classes_of(label_set.ids[organ], ids) for organ in organs if organ in label_set.ids}
+    return {organ: _organ(on_device, numbers, found) for organ, numbers in known.items()}
+
+
+def _organ(labels: torch.Tensor, classes: Sequence[int], found: Bounds) -> OrganLabel:
+    here = [number for number in classes if found.counts[number]]
+    shape = _triple(labels.shape)
+    if not here:
+        return OrganLabel(Mask.empty(shape, labels.device), 0)
+    boxes = found.boxes[here]  # [n, 3, 2]
+    low, high = _triple(boxes[:, :, 0].min(0)), _triple(boxes[:, :, 1].max(0))
+    crop = labels[tuple(slice(lo, hi) for lo, hi in zip(low, high, strict=True))]
+    voxels = crop == here[0]
+    for number in here[1:]:
+        voxels |= crop == number
+    return OrganLabel(Mask(voxels.to(torch.uint8).contiguous(), low, shape), int(found.counts[here].sum()))
+
+
+def _triple(values: Sequence[int] | np.ndarray | torch.Size) -> Triple:
+    x, y, z = (int(value) for value in values)
+    return x, y, z

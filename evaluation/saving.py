@@ -1,0 +1,35 @@
+"""Masks on the scan's own grid, under RUN/masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from umd_engine.data.nifti import SYNTHETIC, write_labels
+from umd_engine.data.scan import Scan
+from umd_engine.errors import UmdEngineError
+from umd_engine.evaluation.cases import Case, mask_path
+from umd_engine.evaluation.prompts.asked_case import AskedCase
+from umd_engine.models.mask import Mask
+from umd_engine.models.model import Segmentation
+
+
+def save_labels(case: Case, scan: Scan, segmentation: Segmentation, run: Path) -> None:
+    """The label map of a model without prompts."""
+    _save(segmentation.labels, scan, mask_path(case, run))
+
+
+def save_organs(asked: AskedCase, masks: Sequence[Mask | UmdEngineError], run: Path) -> None:
+    """The last mask of every organ and repeat, 0 and 1; none of an organ that ended with an error."""
+    for source, mask in zip(asked.sources, masks, strict=True):
+        if not isinstance(mask, UmdEngineError):
+            target = source.place.organ, source.place.repeat
+            _save((source.last or mask).full(), asked.scan, mask_path(asked.case, run, target))
+
+
+def _save(labels: torch.Tensor, scan: Scan, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    description = SYNTHETIC if scan.row.synthetic else ""
+    write_labels(path, labels.cpu().numpy(), like=scan.images[0], description=description)
