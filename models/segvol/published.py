@@ -61,7 +61,8 @@ def _file(path: Path) -> Path:
 
 def _check_text(text: Mapping[str, torch.Tensor], where: Path) -> None:
     expected = expected_shapes()
-    missing, unexpected = sorted(expected.keys() - text.keys()), sorted(text.keys() - expected.keys())
+    missing = [f"{TEXT}{name}" for name in sorted(expected.keys() - text.keys())]
+    unexpected = [f"{TEXT}{name}" for name in sorted(text.keys() - expected.keys())]
     shapes = [
         f"{TEXT}{key} {tuple(text[key].shape)} instead of {expected[key]}"
         for key in sorted(expected.keys() & text.keys())
@@ -74,8 +75,8 @@ def _check_text(text: Mapping[str, torch.Tensor], where: Path) -> None:
             f"the weights do not match the text encoder: {'; '.join(told)}",
             where=where,
             mend="use the published checkpoint",
-            missing=[f"{TEXT}{name}" for name in missing],
-            unexpected=[f"{TEXT}{name}" for name in unexpected],
+            missing=missing,
+            unexpected=unexpected,
             shapes=shapes,
         )
 
