@@ -37,12 +37,14 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--memory", default=8.0, show_default=True, help="GB that scans in flight may hold together."),
         click.option(
             "--prompt", "prompts", multiple=True, metavar="[MODEL=]NAME",
-            help="How prompted models are asked, e.g. ritm-5, box or segvol=text; default paper-1pt. docs/prompts.md",
+            help="How prompted models are asked, e.g. ritm-5, box or segvol=text; default one point. docs/prompts.md",
         ),
         click.option("--repeats", type=click.IntRange(min=1), help="Draws of each prompt; default 1."),
         click.option("--independent", is_flag=True, help="Draw first clicks anew in every scan of a subject."),
         click.option("--replay", type=path(), metavar="FILE", help="Give the prompts of clicks export again."),
-        click.option("--seed", default=0, show_default=True, help="Of every random draw."),
+        click.option(
+            "--seed", default=0, show_default=True, type=click.IntRange(0, 2**64 - 1), help="Of every random draw."
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -75,7 +77,7 @@ def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> 
         precision=options["precision"],
         batch_size=options["batch"],
         memory=_bytes(options["memory"]),
-        organs=tuple(o.strip() for o in options["organs"].split(",") if o.strip()),
+        organs=tuple(dict.fromkeys(o.strip() for o in options["organs"].split(",") if o.strip())),
         seed=options["seed"],
         prompts=parse_prompts(
             options["prompts"], titles, options["repeats"], options["independent"], options["replay"]

@@ -15,7 +15,6 @@ from umd_engine.data.labelset import load_label_set
 from umd_engine.data.manifest import ScanRow
 from umd_engine.errors import OptionError, UmdEngineError
 from umd_engine.evaluation.prompts.asking import Asking, PromptSettings
-from umd_engine.evaluation.prompts.protocols import NUMPY
 from umd_engine.evaluation.rows import Key
 from umd_engine.evaluation.store import Store
 from umd_engine.models.model import Model, PromptedModel, is_prompted
@@ -155,7 +154,7 @@ def narrowed(cases: Sequence[Case], missing: Any) -> list[Case]:
     left = []
     for case in cases:
         targets = tuple(target for target in case.targets if missing(case, target))
-        if case.asking is None or case.asking.protocol.stream == NUMPY:
+        if case.asking is None or case.asking.one_stream:
             targets = case.targets if targets else ()
         if targets:
             left.append(replace(case, targets=targets))

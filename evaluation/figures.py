@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from umd_engine.evaluation.rows import Row
+from umd_engine.evaluation.rows import ABSENT, Row
 
 NO_FIGURE = "-"
 
@@ -22,7 +22,9 @@ def scan_score(rows: Sequence[Row], score: Callable[[Row], float]) -> float:
 
 
 def between_draws(rows: Sequence[Row], score: Callable[[Row], float], ddof: int) -> float:
-    """The SD of a scan's score between its repeats; NaN where fewer than two of them count."""
+    """The SD of a scan's score between its repeats; NaN where fewer than two of them count or nothing was drawn."""
+    if all(row.status == ABSENT for row in rows):
+        return math.nan
     repeats: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
         repeats[row.repeat].append(row)

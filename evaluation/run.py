@@ -163,7 +163,10 @@ def freeze_plans(plans: Iterable[Plan], run: Path) -> None:
 def _plan(model: Model | PromptedModel, settings: Settings) -> Plan:
     prompt = None
     if is_prompted(model) and not isinstance(model, UnloadedModel):  # whose rows are found again however it is asked
-        prompt = settings.prompts.asking(model).plan
+        asking = settings.prompts.asking(model)
+        prompt = dict(asking.plan)
+        if asking.one_stream and settings.organs:
+            prompt["organs"] = sorted(settings.organs)  # what one gets depends on the others
     return Plan.of(model, settings.precision, settings.backend, settings.seed, prompt)
 
 

@@ -16,6 +16,8 @@ from umd_engine.errors import UmdEngineError
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import PromptSource
 
+DEFAULTS = (("point", "paper-1pt"), ("box", "box"), ("text", "text"))  # kind of prompt, protocol
+
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
@@ -70,6 +72,7 @@ class PromptedModel(Protocol):
         name, weights, protocol, units: as of `Model`.
         prompts: the kinds of prompts it takes, of `prompts.KINDS`.
         crops_by_label: its protocol looks at the label besides the prompts, as SAM-Med3D's crop does.
+        default_prompt, one_stream: may be left out; see the functions of these names.
     """
 
     name: str
@@ -98,3 +101,17 @@ class PromptedModel(Protocol):
 def is_prompted(model: Model | PromptedModel) -> TypeIs[PromptedModel]:
     """Whether a model waits for prompts; the others segment all they know."""
     return hasattr(model, "prompts")
+
+
+def default_prompt(model: PromptedModel) -> str:
+    """The protocol that asks a model where no option names one: its attribute `default_prompt`, e.g. "text".
+
+    Without the attribute "paper-1pt", or "box" or "text" for a model that takes no points.
+    """
+    taken = next((name for kind, name in DEFAULTS if kind in model.prompts), DEFAULTS[0][1])
+    return getattr(model, "default_prompt", taken)
+
+
+def one_stream(model: PromptedModel) -> bool:
+    """Whether its own random draws run on from organ to organ, as in official code, so that a scan is done whole."""
+    return getattr(model, "one_stream", False)

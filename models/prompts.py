@@ -84,11 +84,17 @@ class View:
     Attributes:
         label, prediction: uint8 [x, y, z], 0 or 1; without a prediction yet it is zeros.
         affine: (4, 4), voxel of this grid -> mm (RAS).
+        ends: the model takes no click beyond this grid; the rules that draw on the scan's then draw within it.
     """
 
     label: torch.Tensor
     prediction: torch.Tensor
     affine: np.ndarray
+    ends: bool = True
+
+    def holds(self, world: Point) -> bool:
+        """Whether a point in mm lies in a voxel of this grid."""
+        return all(0 <= v < n for v, n in zip(voxel_of(world, self.affine), self.label.shape, strict=True))
 
 
 class PromptSource(Protocol):
@@ -110,8 +116,8 @@ class PromptSource(Protocol):
 
         Args:
             mask: what the prompts so far gave, on the scan's grid; None before the first.
-            view: makes the organ on the model's own grid; a model without one cannot be prompted by the rules that
-                draw there.
+            view: makes the organ on the model's own grid, which may bound where it takes clicks; a model without one
+                cannot be prompted by the rules that draw there.
             note: what a row should say about how this mask was made.
 
         Raises:

@@ -30,6 +30,7 @@ class Entry:
         promise: of ours: what a call may take at most on a device of that name.
         device: "cpu" or "cuda", whose clock counts; left out, that of an implementation called "gpu..." is "cuda".
         seconds: where `run` keeps its own time (a process it starts): the seconds that its result tells.
+        counted: what else a result tells that the row should say: network calls, rounds.
     """
 
     op: str
@@ -46,6 +47,7 @@ class Entry:
     promise: Promise | None = None
     device: str = ""
     seconds: Callable[[Any], float] | None = None
+    counted: Callable[[Any], str] | None = None
 
     @property
     def runs_on(self) -> str:

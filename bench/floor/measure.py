@@ -38,7 +38,8 @@ def measure(
 
     try:
         first = clock(entry).seconds(run, 1)
-        entry.check(results.pop())
+        result = results.pop()
+        entry.check(result)
     except AssertionError as error:
         return replace(row, status="check failed", reason=_one_line(error))
     except BackendError as error:
@@ -49,6 +50,9 @@ def measure(
         if not entry.peer:
             raise
         return replace(row, status="not measured", reason=f"no module {error.name}")
+    if entry.counted is not None:
+        row = replace(row, counted=entry.counted(result))
+    del result
     timing = repeat(entry.run, clock(entry), rule, first) if first < rule.budget else once(first)
     status = "measured" if timing.stable else "unstable"
     return replace(row, status=status, timing=timing, copy_gb_s=copy_gb_s[entry.runs_on])

@@ -59,6 +59,7 @@ class Row:
     reason: str = ""
     peer: bool = False
     call: str = ""
+    counted: str = ""
     device: str = "cpu"
     bytes_moved: int = 0
     timing: Timing | None = None

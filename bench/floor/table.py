@@ -77,6 +77,8 @@ def _figures(row: Row) -> str:
         parts.append(f"{row.share:.0%} of copy")
     if row.memory is not None:
         parts.append(f"{row.memory / 1e6:.0f} MB at its peak")
+    if row.counted:
+        parts.append(row.counted)
     return ", ".join(parts) + _promise(row)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from umd_engine.bench.floor.run import Bench
 from umd_engine.errors import UnknownNameError
 
-MODELS = {"sam-med3d-turbo": "sam_med3d"}
+MODELS = {"sam-med3d-turbo": "sam_med3d", "segvol": "segvol", "nninteractive": "nninteractive"}
 
 
 def benches(models: Iterable[str] = ()) -> list[Bench]:

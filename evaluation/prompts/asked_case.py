@@ -117,8 +117,8 @@ def _click_rows(case: Case, source: Source) -> list[ClickRow]:
     key = key_of(case, source.place.organ, source.place.repeat)
     return [
         ClickRow(replace(key, step=step), number, given)
-        for step, done in enumerate(source.steps)
-        for number, given in enumerate(done.given)
+        for step, prompts in enumerate(source.given)
+        for number, given in enumerate(prompts)
     ]
 
 

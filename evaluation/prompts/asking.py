@@ -10,14 +10,14 @@ from typing import Any
 
 from umd_engine.errors import OptionError
 from umd_engine.evaluation.prompts.protocols import (
-    DEFAULT,
+    NUMPY,
     PromptProtocol,
     find_protocol,
     largest_use,
     replay_protocol,
-)  # fmt: skip
+)
 from umd_engine.evaluation.prompts.replay import Replay, read_replay
-from umd_engine.models.model import Model, PromptedModel, is_prompted
+from umd_engine.models.model import Model, PromptedModel, default_prompt, is_prompted, one_stream
 
 MAX_REPEATS = 2**16
 
@@ -30,6 +30,7 @@ class Asking:
         repeats: draws of each organ.
         independent: first clicks are drawn anew in every scan of a subject.
         crops_by_label: the model itself looks at the label.
+        one_stream: chance runs on from organ to organ: what one gets depends on those before it.
     """
 
     protocol: PromptProtocol
@@ -37,6 +38,7 @@ class Asking:
     independent: bool
     replay: Replay | None
     crops_by_label: bool
+    one_stream: bool = False
 
     @cached_property
     def uses_label(self) -> str:
@@ -62,7 +64,7 @@ class PromptSettings:
     """The options of a run that are about prompts.
 
     Attributes:
-        default: the protocol of models that `of` does not name; None where none was named: `paper-1pt`.
+        default: the protocol of models that `of` does not name; None where none was named: each model's own default.
         of: a model's name in results -> its protocol.
         replay: given instead of drawing.
     """
@@ -83,19 +85,20 @@ class PromptSettings:
         Raises:
             OptionError: the protocol needs a kind of prompt that the model does not take.
         """
-        protocol = self._protocol(model.name)
+        protocol = self._protocol(model)
         if missing := protocol.kinds - model.prompts:
             raise OptionError(
                 f"{model.name} takes no {' and no '.join(sorted(missing))} prompts, which '{protocol.name}' gives",
                 where="--replay" if self.replay else "--prompt",
                 mend=f"it takes {', '.join(sorted(model.prompts)) or 'none'}",
             )
-        return Asking(protocol, self.repeats, self.independent, self.replay, bool(model.crops_by_label))
+        runs_on = protocol.stream == NUMPY or one_stream(model)
+        return Asking(protocol, self.repeats, self.independent, self.replay, bool(model.crops_by_label), runs_on)
 
-    def _protocol(self, name: str) -> PromptProtocol:
+    def _protocol(self, model: PromptedModel) -> PromptProtocol:
         if self.replay is not None:
             return replay_protocol(self.replay.sha256, self.replay.kinds)
-        return self.of.get(name) or self.default or find_protocol(DEFAULT)
+        return self.of.get(model.name) or self.default or find_protocol(default_prompt(model))
 
     def check(self, models: Sequence[Model | PromptedModel]) -> None:
         """Refuse options about prompts that no model of the run takes.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from umd_engine.errors import OptionError, PromptError
-from umd_engine.evaluation.prompts.drawing import Drawn, click_key, draw_on_scan, draw_on_view
+from umd_engine.evaluation.prompts.drawing import AGAIN, Drawn, Within, click_key, draw_on_scan, draw_on_view
 from umd_engine.evaluation.prompts.given import OWN, POINT, SHARED, TEXT, Given, box_of, point_at, words_of
 from umd_engine.evaluation.prompts.official_stream import OfficialStream
 from umd_engine.evaluation.prompts.protocols import SCAN, Ask, PromptProtocol
 from umd_engine.evaluation.prompts.reference import OrganLabel
 from umd_engine.evaluation.prompts.source import Place, Source, Views
+from umd_engine.kernels.clicks import ClickKey
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import Point, View, world_of
 
@@ -34,6 +35,7 @@ class LabelSource(Source):
     ):
         super().__init__(place)
         self.protocol, self.seed, self.shared, self.stream = protocol, seed, shared, stream
+        self._refused = False  # a click lay where the model takes none
 
     def _draw(self, step: int, mask: Mask | None, view: Views | None) -> tuple[Given, ...] | None:
         if step == len(self.protocol.asks):
@@ -58,19 +60,38 @@ class LabelSource(Source):
         return [box_of(label.low, label.high, self.place.grid.affine, OWN)]
 
     def _click(self, rule: str, step: int, mask: Mask | None, view: Views | None) -> Given | None:
-        affine = self.place.grid.affine
+        if self.protocol.grid != SCAN:
+            return self._on_view(rule, step, self._view(view))
         if step == 0 and self.shared is not None:
-            return point_at(self.shared, affine, SHARED)
+            click: Given | None = point_at(self.shared, self.place.grid.affine, SHARED)
+        else:
+            click = self._on_scan(rule, step, mask)
+        if click is None or view is None:
+            return click
+        assert click.world is not None
+        shown = view()
+        self._refused = shown.ends and not shown.holds(click.world)
+        return self._on_scan(rule, step, mask, shown) if self._refused else click
+
+    def _on_scan(self, rule: str, step: int, mask: Mask | None, ends: View | None = None) -> Given | None:
+        """A click on the scan's grid; within a view it is drawn again, by a stream of its own."""
+        grid = self.place.grid
+        key = self._key(step, *([] if ends is None else [AGAIN]))
+        within = None if ends is None else Within.of(ends, grid.affine)
+        drawn = draw_on_scan(self._reference, mask, rule, key, grid.spacing, within)
+        if drawn is None:
+            return None
+        return Given(POINT, OWN, drawn.positive, drawn.voxel, world_of(drawn.voxel, grid.affine))
+
+    def _on_view(self, rule: str, step: int, shown: View) -> Given | None:
+        drawn = self._official(step, shown) if self.stream else draw_on_view(shown, rule, self._key(step))
+        if drawn is None:
+            return None
+        return point_at(world_of(drawn.voxel, shown.affine), self.place.grid.affine, OWN, drawn.positive)
+
+    def _key(self, step: int, *more: str) -> ClickKey:
         row = self.place.row
-        key = click_key(self.seed, (row.cohort, row.subject, row.scan_id, self.organ), step, self.place.repeat)
-        if self.protocol.grid == SCAN:
-            drawn = draw_on_scan(self._reference, mask, rule, key, self.place.grid.spacing)
-            if drawn is None:
-                return None
-            return Given(POINT, OWN, drawn.positive, drawn.voxel, world_of(drawn.voxel, affine))
-        shown = self._view(view)
-        drawn = self._official(step, shown) if self.stream else draw_on_view(shown, rule, key)
-        return None if drawn is None else point_at(world_of(drawn.voxel, shown.affine), affine, OWN, drawn.positive)
+        return click_key(self.seed, (row.cohort, row.subject, row.scan_id, self.organ, *more), step, self.place.repeat)
 
     def _official(self, step: int, shown: View) -> Drawn | None:
         assert self.stream is not None
@@ -89,7 +110,7 @@ class LabelSource(Source):
         """Without a click: the end where steps were made, an answer or an error where there was nothing to click on."""
         if self.steps:
             return
-        if self.protocol.grid == SCAN:
+        if self.protocol.grid == SCAN and not self._refused:
             raise PromptError(
                 f"rule {rule} finds no voxel to click on in {self.organ}",
                 where=self.place.row.label,

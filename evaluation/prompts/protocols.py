@@ -10,7 +10,6 @@ from functools import cached_property
 
 from umd_engine.errors import OptionError, UnknownNameError
 
-DEFAULT = "paper-1pt"
 REPLAY = "replay"
 SCAN, MODEL = "scan", "model"
 PHILOX, NUMPY = "philox", "numpy"

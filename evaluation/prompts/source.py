@@ -11,10 +11,7 @@ import torch
 
 from umd_engine.data.manifest import ScanRow
 from umd_engine.data.volume import Grid
-from umd_engine.evaluation.prompts.given import (
-    Given,
-    as_prompt,
-)  # fmt: skip
+from umd_engine.evaluation.prompts.given import Given, as_prompt
 from umd_engine.evaluation.prompts.reference import OrganLabel
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import Prompt, View
@@ -77,6 +74,11 @@ class Source(ABC):
         return self.place.organ
 
     @property
+    def given(self) -> list[tuple[Given, ...]]:
+        """The prompts of every step, those that ended in an error included."""
+        return [step.given for step in self.steps] + ([] if self._given is None else [self._given])
+
+    @property
     def label(self) -> Mask | None:
         return None if self.place.label is None else self.place.label.mask
 
@@ -90,10 +92,12 @@ class Source(ABC):
         return None if self._given is None else as_prompt(self._given)
 
     def finish(self, mask: Mask) -> None:
-        """Take the model's answer where it never asked, as when nothing of the organ is left on its own grid."""
-        if not self.steps:
-            self._given = ()
-            self._keep(mask, NOT_ASKED)
+        """Take the model's answer where it did not show it: to the last prompt, or without any.
+
+        It asks for none where nothing of the organ is left on its own grid.
+        """
+        if self._given is not None or not self.steps:
+            self._keep(mask, "" if self._given is not None else NOT_ASKED)
 
     @abstractmethod
     def _draw(self, step: int, mask: Mask | None, view: Views | None) -> tuple[Given, ...] | None:
@@ -103,7 +107,7 @@ class Source(ABC):
         assert mask.shape == self.place.grid.shape, f"{self.organ}: {mask.shape} instead of {self.place.grid.shape}"
         tp, fp, fn = count(mask, self.place.label)
         self.last = mask
-        given = self._given or ()
+        given, self._given = self._given or (), None
         self.steps.append(Step(tp, fp, fn, time.perf_counter() - self.place.began, note, given))
 
 

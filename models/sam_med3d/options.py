@@ -23,8 +23,8 @@ class Options:
         encoder: `reduced` computes window attention in its exact short form; `literal` pads as the official code.
         centre: `label` centres the crop on the label's box, as the official code does; `click` on the first click,
             for scans without labels.
-        cover: several crops for an organ that one does not hold (with `centre` click: one for every click that no
-            crop holds); a click goes to all crops that hold it, the organ is the union.
+        cover: several crops for an organ that one does not hold, and one for every click that no crop holds; a click
+            goes to all crops that hold it, the organ is the union.
     """
 
     variant: str = "engine"

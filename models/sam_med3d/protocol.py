@@ -125,14 +125,19 @@ class Organ:
 
     def _holding(self, click: Click) -> list[tuple[Crop, Triple]]:
         """The crops that hold a click, and at which of their voxels; makes one where crops follow clicks."""
-        grid = self.lattice.grid
-        if not is_inside(voxel_of(click.world, grid.affine), grid):
-            raise PromptError(f"the click at {_mm(click)} is outside the scan", where=self.source.organ)
-        follows = self.options.centre == "click" and (self.options.cover or not self.crops)
-        if follows and not self._at(click):
+        grid, found = self.lattice.grid, self._at(click)
+        in_padding = self.options.official and found  # the official rule may click on a wrong voxel there
+        if not in_padding and not is_inside(voxel_of(click.world, grid.affine), grid):
+            raise PromptError(
+                f"the click at {_mm(click)} is outside the scan",
+                where=self.source.organ,
+                mend="click on the scan",
+            )
+        follows = self.options.cover or (self.options.centre == "click" and not self.crops)
+        if follows and not found:
             x, y, z = (v - CROP // 2 for v in voxel_of(click.world, self.lattice.affine))
             self.crops.append(Crop((x, y, z)))
-        found = self._at(click)
+            found = self._at(click)
         if not found:
             raise PromptError(
                 f"the click at {_mm(click)} is outside the crop of {CROP} voxels at 1.5 mm",
@@ -175,7 +180,10 @@ class Organ:
         return self._view if self.label is not None and self.crops else None
 
     def _view(self) -> View:
-        """The box of all crops on the lattice: with one crop, the crop."""
+        """The box of all crops on the lattice: with one crop, the crop.
+
+        What the network finds in the zeros around a scan is no error but in the official code.
+        """
         assert self.label is not None
         low = _triple(np.min([crop.begin for crop in self.crops], axis=0))
         high = _triple(np.max([beyond(crop.begin) for crop in self.crops], axis=0))
@@ -185,7 +193,11 @@ class Organ:
             if crop.mask is not None:
                 box = tuple(slice(b - lo, b - lo + CROP) for b, lo in zip(crop.begin, low, strict=True))
                 prediction[box] |= crop.mask
-        return View(label, prediction, self.lattice.crop_affine(low))
+        if not self.options.official:
+            inner = [slice(max(0, -lo), max(0, n - lo)) for lo, n in zip(low, self.lattice.shape, strict=True)]
+            found = prediction[tuple(inner)].clone()
+            prediction.zero_()[tuple(inner)] = found
+        return View(label, prediction, self.lattice.crop_affine(low), ends=not self.options.cover)
 
 
 def _union(masks: Sequence[Mask]) -> Mask:

@@ -39,7 +39,7 @@ class Asked:
         """With another step's prompt.
 
         Args:
-            label: where given, a box is that of the label on the resized grid, as the official code takes it.
+            label: where given, a box that is its box is taken from it on the resized grid, as in the official code.
 
         Raises:
             PromptError: of a kind that SegVol does not take, outside the scan, or a box together with points.
@@ -47,7 +47,8 @@ class Asked:
         _check_kinds(prompt)
         asked = self if prompt.text is None else replace(self, text=prompt.text)
         if prompt.box is not None:
-            asked = replace(asked, box=box_of_label(frame, label) if label else box_of(frame, prompt.box))
+            drawn = label is not None and (prompt.box.low, prompt.box.high) == (label.low, label.high)
+            asked = replace(asked, box=box_of_label(frame, label) if label and drawn else box_of(frame, prompt.box))
         for click in prompt.clicks:
             asked = asked._with_click(click, frame)
         if asked.box is not None and asked.points:

@@ -29,7 +29,10 @@ class TorchDraws:
 
 
 class PhiloxDraws:
-    """Philox keyed by what is drawn for, so that no draw depends on what else runs."""
+    """Philox keyed by scan, organ, step, clicks and window, so that no draw depends on what else runs.
+
+    The run's seed and the repeat come in with the clicks.
+    """
 
     def draw(self, count: int, key: Sequence[object]) -> list[int]:
         digest = hashlib.sha256(repr(tuple(key)).encode()).digest()

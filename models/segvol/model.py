@@ -61,6 +61,10 @@ class SegVol:
         """The encoder and the decoders that were asked for so far; at first those of one point, and of text and box."""
         return [self.encoder, *self._decoders.values()]
 
+    @property
+    def one_stream(self) -> bool:
+        return self.options.official
+
     def decoder(self, shape: PromptShape) -> Unit:
         """The unit for prompts of a shape, made when it is first asked for."""
         if shape not in self._decoders:
@@ -68,13 +72,14 @@ class SegVol:
         return self._decoders[shape]
 
     def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
-        """An organ's region is taken for a quarter of the scan, at least one window."""
+        """At most: every organ's region is the whole scan, at least one window, whichever way its axes lie."""
         scan, window, embedding = math.prod(shape), math.prod(WINDOW), 4 * math.prod(EMBEDDING)
         # as stored, float32, the bright voxels and their mask; NumPy's steps make a copy each
         preparing = (28 if self.options.official else 14) * scan
-        region = max(scan // 4, window)
-        organ = 4 * window + AT_ONCE * (embedding + 4 * window) + 10 * region  # logits; sums, weights, mask
-        return int(4 * (scan + window) + embedding + max(preparing, organs * organ))
+        region = math.prod(map(max, sorted(shape), sorted(WINDOW, reverse=True)))
+        organ = 4 * window + AT_ONCE * (embedding + 4 * window) + 5 * region  # logits; sums and mask
+        last = 9 * region  # of the organ that ends: summed weights, sigmoid, what is decided
+        return int(4 * (scan + window) + embedding + max(preparing, organs * organ + last))
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         if len(images) != 1:

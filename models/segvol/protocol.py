@@ -70,7 +70,7 @@ def segment_organ(
     mask = Mask.empty(case.frame.grid.shape, case.image.device)
     while (prompt := source.next(mask if step else None, partial(_view, case, source, mask), note)) is not None:
         asked = asked.and_then(prompt, case.frame, label)
-        found = yield from _one_step(case, embedding, asked, pieces, draws, (source.organ, step))
+        found = yield from _one_step(case, embedding, asked, pieces, draws, (case.name, source.organ, step))
         mask = Mask.empty(mask.shape, case.image.device) if found is None else found
         note = "; ".join(said for said in (asked.note, NOWHERE if found is None else "") if said)
         step += 1

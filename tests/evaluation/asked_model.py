@@ -43,6 +43,8 @@ class CubeModel:
         stride: of its own grid on the scan's; 0: it has none.
         perfect_after: the number of clicks after which it answers with the label; 0: never.
         fails_on: an organ it fails on at its second step.
+        silent_on: an organ it answers for without asking.
+        stops_after: the number of clicks after which it answers without showing its mask; 0: never.
     """
 
     name: str = "cube"
@@ -50,6 +52,8 @@ class CubeModel:
     stride: int = 0
     perfect_after: int = 0
     fails_on: str = ""
+    silent_on: str = ""
+    stops_after: int = 0
     turns: bool = False
     lazy: bool = False
     crops_by_label: bool = False
@@ -83,6 +87,8 @@ class CubeModel:
     def organ(self, grid, source):
         full = torch.zeros(grid.shape, dtype=torch.uint8)
         mask, clicks = None, 0
+        if source.organ == self.silent_on:
+            return Mask.empty(grid.shape)
         while (prompt := source.next(mask, self.view(grid, source, mask), f"{clicks} clicks")) is not None:
             self.asked.append((source.organ, prompt))
             width = len(prompt.clicks) if self.lazy else 1
@@ -102,6 +108,8 @@ class CubeModel:
                 mask = source.label
             if source.organ == self.fails_on and clicks == 2:
                 raise PromptError("too much of it", mend="ask less")
+            if self.stops_after and clicks >= self.stops_after:
+                break
         return Mask.empty(grid.shape) if mask is None else mask
 
     def view(self, grid, source, mask):

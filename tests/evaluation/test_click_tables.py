@@ -124,6 +124,11 @@ def test_repeats_are_averaged_within_a_scan_and_their_sd_is_shown():
     text = render(build_tables(rows, convention("umd")), "text")
     assert "between draws=0.0750" in text and "between draws: mean over scans" in text
     assert math.isnan(build_tables(draw(50), convention("umd"))[0].organs[0].lines[0].cells[0].between_draws)
+    # nothing was drawn for an absent organ, also where it counts
+    rows = [replace(BASE, status="absent", tp=0, fp=0, fn=0, subject="c", scan_id="c_ct", repeat=i) for i in range(2)]
+    (table,) = build_tables([*rows, *draw(50), *draw(70, repeat=1)], convention("flare"))
+    cell = table.organs[0].lines[0].cells[0]
+    assert cell.n == 2 and cell.between_draws == pytest.approx(statistics.stdev([0.5, 0.7]))
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)

@@ -32,6 +32,7 @@ from click.testing import CliRunner
 
 from umd_engine.cli import main
 from umd_engine.errors import OptionError
+from umd_engine.evaluation.prompts.export import export_clicks
 from umd_engine.models.prompts import voxel_of
 
 ABSENT = {"brain"}
@@ -198,6 +199,12 @@ def test_an_error_of_one_organ_is_that_organs_row(pairs, tmp_path):
     spleen = [r for r in rows_of(tmp_path / "run") if r.organ == "spleen"]
     assert {(r.step, r.status) for r in spleen} == {(0, "ok"), (1, "bad-prompt")}
     assert {r.status for r in rows_of(tmp_path / "run") if r.organ not in ("spleen", "brain")} == {"ok"}
+    # the click that led to the error is stored too, and so a replay ends alike
+    assert {c.key.step for c in clicks_of(tmp_path / "run") if c.key.organ == "spleen"} == {0, 1}
+    export_clicks(tmp_path / "run", tmp_path / "clicks.json")
+    again = prompts(replay=tmp_path / "clicks.json")
+    assert len(evaluate(pairs, tmp_path / "again", [CubeModel(fails_on="spleen")], asked=again)) == 4
+    assert counts_of(tmp_path / "again") == counts_of(tmp_path / "run")
     model = CubeModel()
     assert evaluate(pairs, tmp_path / "run", [model], asked=prompts("random-3")) == []
     assert {organ for organ, _ in model.asked} == {"spleen"}

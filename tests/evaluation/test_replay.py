@@ -219,6 +219,7 @@ def test_the_command_line_refuses_prompts_for_models_without(tmp_path):
     assert "nnunet takes no prompts" in umd(*command, "--prompt", "nnunet=box", code=1).stderr
     assert "did you mean ritm-5" in umd(*command, "--prompt", "ritm5", code=1).stderr
     assert "is no model of this run" in umd(*command, "--prompt", "sam=box", code=1).stderr
+    assert "--seed" in umd(*command, "--seed", -1, code=2).stderr
     save(tmp_path / "x.nii.gz", label_of(), place())
     assert "not a file of clicks" in umd(*command, "--replay", tmp_path / "x.nii.gz", code=1).stderr
     assert not (tmp_path / "run").exists()

@@ -1,6 +1,8 @@
 """Checkpoint files that are loaded, and those that must be refused with an error that names what is wrong."""
 
+import itertools
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from umd_engine.models.ready import open_unit
 from umd_engine.models.segvol.model import SegVol
 from umd_engine.models.segvol.network import PromptShape
 from umd_engine.models.segvol.options import Options
+from umd_engine.models.segvol.prompt_tokens import WINDOW
 from umd_engine.models.segvol.text import expected_shapes
 
 KEYS = Path(__file__).parents[1] / "recordings" / "segvol_parity" / "segvol.keys.json"
@@ -83,6 +86,10 @@ def test_units_and_identity(model, tmp_path):
 def test_bytes_grow_with_scan_and_organs(model):
     small, large = (model.nbytes(shape, (1, 1, 1), 13) for shape in ((64, 64, 64), (512, 512, 900)))
     assert 1e8 < small < large and model.nbytes((512, 512, 900), (1, 1, 1), 1) < large
+    # float32 sums of the whole scan for every organ, whichever of its axes is the short one of the windows
+    for shape in itertools.permutations((40, 300, 512)):
+        most = max(math.prod(map(max, shape, window)) for window in itertools.permutations(WINDOW))
+        assert 4 * 13 * most < model.nbytes(shape, (1, 1, 1), 13) < 8 * 13 * most
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -9,13 +9,17 @@ import torch
 from segvol_common import Asking, Cheap, Prompt, case_of, in_file_order, mask_of, standin, volume_of
 
 from umd_engine.data.volume import Grid
+from umd_engine.engine.executor import run_program
 from umd_engine.errors import MissingFileError, OptionError, PromptError, UmdEngineError, VoxelError
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import Box, Click, Drawing, world_of
-from umd_engine.models.segvol.asked import MOVED
+from umd_engine.models.ready import open_unit
+from umd_engine.models.segvol.asked import MOVED, box_of, box_of_label
+from umd_engine.models.segvol.draws import PhiloxDraws
 from umd_engine.models.segvol.frame import pick
 from umd_engine.models.segvol.options import Options
-from umd_engine.models.segvol.protocol import NOWHERE
+from umd_engine.models.segvol.prepare import name_of
+from umd_engine.models.segvol.protocol import NOWHERE, segment_organ
 from umd_engine.models.segvol.regions import Region, find_region
 from umd_engine.models.segvol.text import open_tokenizer
 
@@ -259,6 +263,44 @@ def test_a_bad_prompt_ends_its_organ_and_no_other(name):
     error, mask = seeing().run(case, sources)
     assert isinstance(error, PromptError) and error.mend
     assert (in_file_order(volume, mask) == organ).all()
+
+
+def test_a_box_that_is_not_the_labels_is_taken_as_given():
+    """Also in the official variant, which takes the label's own box from the label on the resized grid."""
+    volume, organ, case = scene()
+    label = mask_of(volume, organ)
+    low = tuple(n + 1 for n in label.low)
+    for box, official in ((Box(label.low, label.high), box_of_label), (Box(low, label.high), None)):
+        cheap = seeing(Options(variant="official"))
+        cheap.run(case, [Asking("spleen", [Prompt(box=box)], label)])
+        _, inputs = cheap.decoded[0]
+        expected = official(case.frame, label) if official else box_of(case.frame, box)
+        assert inputs[0].tolist() == list(expected)
+    assert box_of(case.frame, Box(low, label.high)) != box_of_label(case.frame, label)
+
+
+def test_draws_depend_on_the_scan_and_not_on_how_it_lies_in_memory():
+    random = np.random.default_rng(0).integers(-1000, 1000, (20, 30, 70)).astype(np.int16)
+    names = {
+        name_of(array) for array in (random, np.asfortranarray(random), random[::-1].copy()[::-1], random.astype(">i2"))
+    }
+    other = random.copy()
+    other[0, 0, 0] += 1
+    assert len(names) == 1 and name_of(other) not in names
+    keys = []
+
+    class Noted(PhiloxDraws):
+        def draw(self, count, key):
+            keys.append(tuple(key))
+            return super().draw(count, key)
+
+    for _, _, case in (scene(), scene(seed=2)):
+        frame, inside = case.frame, (10, 30, 25)  # a resized voxel that a voxel of the crop shows
+        seen = [int(line[n - low]) for line, n, low in zip(frame.from_resized, inside, frame.low, strict=True)]
+        click = Prompt(clicks=(Click(world_of(tuple(seen), frame.resized_affine)),))
+        program = segment_organ(case, case.resized[0], Asking("spleen", [click]), seeing().pieces, Noted())
+        run_program(program, lambda unit: open_unit(unit, "torch", torch.device("cpu")), 2)
+    assert len(keys) == 2 and keys[0][0] != keys[1][0] and keys[0][1] == keys[1][1] == "spleen"
 
 
 def test_points_after_a_box_are_refused():
