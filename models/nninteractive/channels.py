@@ -16,7 +16,8 @@ import torch
 
 from umd_engine.models.mask import Triple
 from umd_engine.models.nninteractive.folder import Settings
-from umd_engine.models.nninteractive.region import Region, hull, triple
+from umd_engine.models.nninteractive.pooling import dilated
+from umd_engine.models.nninteractive.region import Region, hull, placed, triple
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,23 +65,29 @@ class Channels:
         region = Region((0, 0, 0), triple(voxels.shape)).moved(low)
         self._write(kind, positive, Write(region, voxels.to(self.device, self.dtype) * self._filled()))
 
-    def region(self, channel: int, within: Region) -> Region | None:
-        """The smallest region that holds all that is written within another; None: nothing is."""
-        found = [write.region.overlap(within) for write in self.writes.get(channel, ())]
-        found = [region for region in found if not region.empty]
-        return hull(found) if found else None
+    def render(self, channel: int, within: Region, radius: int = 0) -> tuple[Region, torch.Tensor] | None:
+        """All that a channel has within a region: the smallest region that holds it, and its values there.
 
-    def render(self, channel: int, region: Region) -> torch.Tensor:
-        """A region of a channel, at the strength it was written with; zeros where nothing is."""
-        out = torch.zeros(region.size, dtype=self.dtype, device=self.device)
-        for write in self.writes.get(channel, ()):
-            common = write.region.overlap(region)
-            if common.empty:
-                continue
+        Args:
+            radius: every voxel is first widened to a cube of (2 radius + 1)^3, by the maximum, within the region.
+
+        Returns:
+            None where nothing is; the values are as strong as they were written.
+        """
+        seen = [(write, write.region.overlap(within)) for write in self.writes.get(channel, ())]
+        seen = [(write, common) for write, common in seen if not common.empty]
+        if not seen:
+            return None
+        whole = hull([common for _, common in seen]).grown(radius).overlap(within)
+        out = torch.zeros(whole.size, dtype=self.dtype, device=self.device)
+        for write, common in seen:
+            wide = common.grown(radius).overlap(within)
             values = write.values.expand(write.region.size)[common.seen_from(write.region)]
-            view = out[common.seen_from(region)]
+            if radius:
+                values = dilated(placed(values, common, wide), radius)
+            view = out[wide.seen_from(whole)]
             torch.maximum(view, values, out=view)
-        return out
+        return whole, out
 
     def _write(self, kind: str, positive: bool, write: Write) -> None:
         pair: Sequence[int] = self.settings.pairs[kind]

@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.nninteractive.channels import Channels
 from umd_engine.models.nninteractive.folder import Settings
-from umd_engine.models.nninteractive.pooling import block_means, dilated, nearest_indices, nearest_odd
+from umd_engine.models.nninteractive.pooling import block_means, nearest_indices, nearest_odd
 from umd_engine.models.nninteractive.region import Region, cut, triple
 
 MANY, SOME, SHARE = 1500, 100, 0.2  # voxels of a face, and the relative change, that say: look further
@@ -67,23 +67,18 @@ def show_previous(patch: torch.Tensor, mask: Mask, crop: Crop, settings: Setting
 def show_channels(patch: torch.Tensor, channels: Channels, crop: Crop) -> None:
     """Write the prompts' channels into a patch [1 + channels, ...]; the newest prompt is 1."""
     for number in channels.writes:
-        if (written := channels.region(number, crop.region)) is None:
+        # thin prompts are widened before they are shrunk, so that they stay visible
+        widens = crop.shrinks and number in channels.settings.thin
+        radius = nearest_odd(crop.zoom * 2 - 1) // 2 if widens else 0
+        if (found := channels.render(number, crop.region, radius)) is None:
             continue
+        written, values = found
         if crop.shrinks:
-            values = _shrunk(channels, number, written, crop)
+            at = written.moved(crop.region.low, -1)
+            values = block_means(values, at, crop.region.size, crop.patch, channels.dtype)
             patch[1 + number] = (values / channels.intensity).float()
         else:
-            values = channels.render(number, written) / channels.intensity
-            patch[1 + number][written.seen_from(crop.region)] = values.float()
-
-
-def _shrunk(channels: Channels, number: int, written: Region, crop: Crop) -> torch.Tensor:
-    """A channel of a crop at the patch's size; thin prompts are widened before, so that they stay visible."""
-    region = crop.region
-    radius = nearest_odd(crop.zoom * 2 - 1) // 2 if number in channels.settings.thin else 0
-    wide = written.grown(radius).overlap(region)
-    values = dilated(channels.render(number, wide), radius)
-    return block_means(values, wide.moved(region.low, -1), region.size, crop.patch, channels.dtype)
+            patch[1 + number][written.seen_from(crop.region)] = (values / channels.intensity).float()
 
 
 def seen_before(mask: Mask, crop: Crop) -> torch.Tensor:

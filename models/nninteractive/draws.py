@@ -32,7 +32,10 @@ def keyed(seed: int, scan: str, organ: str) -> Draws:
 
 
 def name_of(image: torch.Tensor) -> str:
-    """SHA-256 of a float32 image's shape and of every k-th voxel, at most 65536: the same wherever its file lies."""
+    """SHA-256 of a float32 image's shape and of every k-th voxel, about 65536.
+
+    Of the voxels as stored it is the same wherever the file lies, and on every device.
+    """
     step = max(1, image.numel() // SAMPLES)
     sample = image.reshape(-1)[::step].cpu().contiguous().numpy()
     return hashlib.sha256(str(tuple(image.shape)).encode() + sample.tobytes()).hexdigest()

@@ -14,7 +14,7 @@ from umd_engine.data.volume import Volume
 from umd_engine.engine.together import in_turn, together
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.engine.work import Program
-from umd_engine.errors import PromptError, UmdEngineError, VoxelError
+from umd_engine.errors import UmdEngineError, VoxelError
 from umd_engine.models.mask import Mask
 from umd_engine.models.nninteractive.draws import Draws, keyed, numpys_stream
 from umd_engine.models.nninteractive.folder import read_settings
@@ -58,13 +58,20 @@ class NnInteractive:
             "settings": asdict(self.settings),
         }
 
-    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
-        """The float32 image; a byte a voxel and organ for its mask or canvas, at most; and one crop at zoom 4.
+    @property
+    def one_stream(self) -> bool:
+        return self.options.official
 
-        A crop of s = (4 p)^3 voxels holds its image (4 s), then its first pass enlarged (4 s) with its threshold (s).
+    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
+        """4 v for the image, v + c for every organ, 5 max(v, s) for the one whose crop is made; at most.
+
+        v: voxels of the scan; a mask takes a byte a voxel of its box. c: voxels of the canvas that patches are
+        refined on, which reach half a patch beyond the scan. s: those of a crop at zoom 4, whose image (4 s), then
+        its first pass enlarged (4 s) and its threshold (s), are whole. What a network call holds is not in it.
         """
         voxels, crop = math.prod(shape), math.prod(LARGEST * n for n in self.patch)
-        return 4 * voxels + organs * voxels + 5 * crop
+        canvas = math.prod(n + max(self.patch) for n in shape)  # the file's axes may lie in any order
+        return 4 * voxels + organs * (voxels + canvas) + 5 * max(voxels, crop)
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         """One image, in its file's own order of axes.
@@ -95,12 +102,11 @@ class NnInteractive:
         return stream if self.options.official else keyed(self.options.seed, case.name, organ)
 
     def _organ(self, case: Case, source: PromptSource, draws: Draws) -> Program[Mask]:
-        session, mask = self.session(case.image, draws), None
-        where = f"{case.where}: {source.organ}"
+        session, where = self.session(case.image, draws), f"{case.where}: {source.organ}"
+        mask: Mask | None = None
         while (prompt := source.next(mask)) is not None:
-            if prompt.text is not None and not (prompt.clicks or prompt.box or prompt.drawing):
-                raise PromptError(f"{self.name} does not take text", where=where, mend="use points, boxes or drawings")
+            mask = None  # not held while the network runs
             hand_over(prompt, session, case.grid, where)
             yield from session.predict()
             mask = mask_to_scan(session.mask, case.grid)
-        return mask if mask is not None else Mask.empty(case.grid.shape, case.image.device)
+        return Mask.empty(case.grid.shape, case.image.device) if mask is None else mask

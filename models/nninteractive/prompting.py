@@ -13,7 +13,7 @@ from umd_engine.models.nninteractive.turning import box_to_file, mask_to_file
 from umd_engine.models.prompts import Box, Click, Drawing, Prompt, voxel_of
 
 ALIKE = 1e-3  # spacings (mm) closer than this are one
-KINDS = {"points": "point", "bbox2d": "box", "scribble": "scribble", "lasso": "lasso"}
+KINDS = {"points": "point", "bbox2d": "box", "bbox3d": "box", "scribble": "scribble", "lasso": "lasso"}
 
 
 def hand_over(prompt: Prompt, session: Session, grid: Grid, where: str) -> None:
@@ -25,6 +25,8 @@ def hand_over(prompt: Prompt, session: Session, grid: Grid, where: str) -> None:
         PromptError: a part leaves the scan, is empty or of a kind that the model does not take; or there is none.
     """
     box, drawing = prompt.box, prompt.drawing
+    if prompt.text is not None:
+        raise PromptError("the model does not take text", where=where, mend="use points, boxes or drawings")
     if not (prompt.clicks or box or drawing):
         raise PromptError("no click, box or drawing", where=where, mend="use another prompt protocol")
     voxels = [_voxel(click, session, grid, where) for click in prompt.clicks]
@@ -55,7 +57,9 @@ def _voxel(click: Click, session: Session, grid: Grid, where: str) -> Triple:
 
 
 def _box(box: Box, session: Session, grid: Grid, where: str) -> Region:
-    _check_kind("bbox2d", session, where)
+    solid = session.settings.supported["bbox3d"]
+    if not solid:
+        _check_kind("bbox2d", session, where)
     given = Region(box.low, box.high)
     if given.empty or given.within(grid.shape) != given:
         raise PromptError(
@@ -64,7 +68,7 @@ def _box(box: Box, session: Session, grid: Grid, where: str) -> Region:
             mend="give voxels low to high - 1 of the scan's grid",
         )
     turned = box_to_file(given, grid)
-    if 1 in turned.size or session.settings.supported["bbox3d"]:
+    if 1 in turned.size or solid:
         return turned
     return central_slice(turned, grid.file_spacing)
 
@@ -84,6 +88,8 @@ def _check_drawing(drawing: Drawing, session: Session, grid: Grid, where: str) -
     if drawing.kind == "mask":
         if not session.settings.takes_mask:
             raise PromptError("the model does not start from a mask", where=where, mend="use another prompt protocol")
+        if not drawing.positive:
+            raise PromptError("a mask to start from is negative", where=where, mend="give the organ, not the rest")
     else:
         _check_kind(drawing.kind, session, where)
     if drawing.mask.shape != grid.shape:

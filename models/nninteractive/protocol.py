@@ -71,8 +71,9 @@ def prepare_scan(volume: Volume, device: torch.device, official: bool) -> Case:
     low, high = torch.aminmax(image)
     if not bool(torch.isfinite(low) & torch.isfinite(high)):
         raise VoxelError("NaN or infinite voxels", where=volume.path, mend="repair the image")
+    name = name_of(image)  # before the sums, which differ between devices
     normalize(image, official, volume.path)
-    return Case(image, volume.grid, name_of(image), str(volume.path or "scan"))
+    return Case(image, volume.grid, name, str(volume.path or "scan"))
 
 
 def normalize(image: torch.Tensor, official: bool, where: Path | None = None) -> None:

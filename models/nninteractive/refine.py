@@ -14,7 +14,7 @@ from umd_engine.models.nninteractive.channels import Channels
 from umd_engine.models.nninteractive.coarse import Crop, network_input
 from umd_engine.models.nninteractive.planner import Draw, cover
 from umd_engine.models.nninteractive.pooling import opened
-from umd_engine.models.nninteractive.region import Region, hull
+from umd_engine.models.nninteractive.region import Region, hull, tight, triple
 
 
 def plan(coarse: torch.Tensor, crop: Crop, mask: Mask, whole: bool, center_of_last: Region, draw: Draw) -> list[Region]:
@@ -81,8 +81,7 @@ def refined(
 
         def items(boxes: Sequence[Region] = together) -> Iterator[Tensors]:
             for box in boxes:
-                center = tuple(lo + n // 2 for lo, n in zip(box.low, patch, strict=True))
-                crop = Crop(center, 1, patch)  # type: ignore[arg-type]
+                crop = Crop(triple(lo + n // 2 for lo, n in zip(box.low, patch, strict=True)), 1, patch)
                 shown = Mask(view(box), (0, 0, 0), patch)
                 yield (_with_previous(image, channels, crop, shown),)
 
@@ -109,6 +108,4 @@ def pasted(mask: Mask, boxes: Sequence[Region], canvas: torch.Tensor, frame: Reg
     voxels = mask.crop(whole.low, whole.high)
     for box in inside:
         voxels[box.seen_from(whole)] = canvas[box.seen_from(frame)]
-    trimmed = Mask.of(voxels)
-    low = tuple(a + b for a, b in zip(trimmed.low, whole.low, strict=True))
-    return Mask(trimmed.voxels, low if trimmed.voxels.numel() else (0, 0, 0), mask.shape)  # type: ignore[arg-type]
+    return tight(Mask(voxels, whole.low, mask.shape))

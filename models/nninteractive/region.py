@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from umd_engine.models.mask import Triple
+from umd_engine.models.mask import Mask, Triple
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,22 @@ def hull(regions: Sequence[Region]) -> Region:
     """The smallest region that holds all of them."""
     low = triple(min(region.low[axis] for region in regions) for axis in range(3))
     return Region(low, triple(max(region.high[axis] for region in regions) for axis in range(3)))
+
+
+def tight(mask: Mask) -> Mask:
+    """The same mask in the smallest box that holds it."""
+    inner = Mask.of(mask.voxels)
+    low = triple(a + b for a, b in zip(inner.low, mask.low, strict=True)) if inner.voxels.numel() else (0, 0, 0)
+    return Mask(inner.voxels, low, mask.shape)
+
+
+def placed(values: torch.Tensor, at: Region, frame: Region) -> torch.Tensor:
+    """A frame that holds values in the region `at` of it, and zeros elsewhere."""
+    if at == frame:
+        return values
+    out = values.new_zeros(frame.size)
+    out[at.seen_from(frame)] = values
+    return out
 
 
 def cut(volume: torch.Tensor, region: Region) -> torch.Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import interpolate
 
 from umd_engine.engine.unit import Unit
-from umd_engine.engine.work import Program, call
+from umd_engine.engine.work import Program, Tensors, Work
 from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.nninteractive.answer import foreground
 from umd_engine.models.nninteractive.channels import Channels
@@ -16,7 +17,7 @@ from umd_engine.models.nninteractive.coarse import Crop, changes_at_border, netw
 from umd_engine.models.nninteractive.draws import Draws
 from umd_engine.models.nninteractive.folder import Settings
 from umd_engine.models.nninteractive.refine import canvas_of, pasted, plan, refined
-from umd_engine.models.nninteractive.region import Region, hull, triple
+from umd_engine.models.nninteractive.region import Region, hull, tight, triple
 
 LARGEST, GROWTH = 4, 1.5  # zoom
 
@@ -63,14 +64,15 @@ class Session:
         self._look_at(self._crop_around(box))
 
     def add_drawing(self, kind: str, drawn: Mask, positive: bool) -> None:
-        """A "scribble" or "lasso"."""
+        """A "scribble" or "lasso"; some voxel is marked."""
+        drawn = tight(drawn)
         self.channels.add_drawing(drawn.low, drawn.voxels, kind, positive)
         self._look_at(self._crop_around(Region(drawn.low, drawn.high)))
 
     def start_from(self, mask: Mask) -> None:
         """Forget everything and take this for the mask so far."""
         self.channels.clear()
-        self.mask = mask
+        self.mask = tight(mask)
         self._crop, self._whole = None, False
 
     def refine_all(self) -> None:
@@ -103,14 +105,24 @@ class Session:
     def _look(self, crop: Crop) -> Program[tuple[Crop, torch.Tensor]]:
         """The first pass, from further and further away while the organ goes on beyond the crop."""
         while True:
-            shown = network_input(self.image, self.mask, self.channels, crop)
-            (logits,) = yield from call(self.unit, shown)
-            del shown
-            found = foreground(logits, self.unit).to(self.image.device)
+            found = yield from self._see(crop)
             beyond = changes_at_border(found, seen_before(self.mask, crop))
             if not (beyond and self.rules.autozoom) or crop.zoom >= LARGEST:
                 return crop, found
             crop = Crop(crop.center, min(LARGEST, crop.zoom * GROWTH), self.patch)
+
+    def _see(self, crop: Crop) -> Program[torch.Tensor]:
+        """One prediction; its input is made when a batch needs it: 13 organs that wait hold none."""
+        found: list[torch.Tensor] = []
+
+        def items() -> Iterator[Tensors]:
+            yield (network_input(self.image, self.mask, self.channels, crop),)
+
+        def sink(_: int, outputs: Tensors) -> None:
+            found.append(foreground(outputs[0], self.unit).to(self.image.device))
+
+        yield Work(self.unit, items(), 1, sink)
+        return found[0]
 
     def _look_at(self, crop: Crop) -> None:
         self._crop = crop

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from umd_engine.engine import executor
 from umd_engine.engine.executor import run_program
-from umd_engine.engine.work import Program
+from umd_engine.engine.unit import Unit
+from umd_engine.engine.work import Program, Tensors
 from umd_engine.errors import CorruptFileError
 from umd_engine.models.mask import Mask
 from umd_engine.models.nninteractive.draws import numpys_stream
@@ -24,24 +26,69 @@ from umd_engine.models.parity.result import Deviation, Measured
 from umd_engine.models.ready import open_unit
 
 Steps = tuple[list[np.ndarray], list[int]]  # the mask and the network calls of each step
+Opener = Callable[[Unit], executor.Session]
+LOGITS = 1e-4  # of their range, between backends
 
 
 def check_nninteractive(recording: Recording, backend: str, device: torch.device) -> Measured:
-    """Every step's mask in differing voxels and its network calls; then the engine variant's, with the same draws."""
+    """Every step's mask in differing voxels and its network calls; then the engine variant's, with the same draws.
+
+    A patch of the second pass sees what those before it found, so with random weights one voxel on the edge grows to
+    thousands within a chain of patches, whichever way it falls. Another backend than torch is therefore compared call
+    by call: torch answers, and the other's logits for the same input are held against its own. What that backend finds
+    when it is left to itself is told beside it.
+    """
     spec = recording.spec
-    masks, calls = _run(recording, spec.get("variant", "official"), backend, device)
-    stored, stored_calls = _stored_masks(recording), recording.stored(spec["calls"]).tolist()
+    variant, torchs = spec.get("variant", "official"), partial(open_unit, backend="torch", device=device)
+    theirs = partial(open_unit, backend=backend, device=device)
+    beside = _Beside(torchs, theirs)
+    masks, calls = _run(recording, variant, torchs if backend == "torch" else beside, device)
+    deviations = _compared(recording, masks, calls)
+    if backend != "torch":
+        deviations.append(Deviation("logits", beside.apart, spec["tolerance"].get("logits", LOGITS)))
+    ours, our_calls = _run(recording, "engine" if backend == "torch" else variant, theirs, device)
+    moved = [int((a != b).sum()) for a, b in zip(ours, masks, strict=True)]
+    alone = "" if backend == "torch" else f"not run; {backend} left to itself: "
+    told = f"{alone}{moved} of {masks[0].size} voxels, {sum(our_calls)} calls of {sum(calls)}"
+    return Measured(tuple(deviations), told)
+
+
+def _compared(recording: Recording, masks: Sequence[np.ndarray], calls: Sequence[int]) -> list[Deviation]:
+    stored, stored_calls = _stored_masks(recording), recording.stored(recording.spec["calls"]).tolist()
     if not len(masks) == len(stored) == len(stored_calls):
         raise CorruptFileError(f"{len(masks)} steps, but {len(stored)} masks", where=recording.path)
-    tolerance, deviations = spec["tolerance"], []
-    for number, (mask, wanted) in enumerate(zip(masks, stored, strict=True)):
-        wrong = int((mask != wanted).sum())
-        deviations.append(Deviation(f"voxels{number}", wrong, tolerance["voxels"]))
+    tolerance = recording.spec["tolerance"]
+    wrong = [int((mask != wanted).sum()) for mask, wanted in zip(masks, stored, strict=True)]
     missed = max(abs(ours - theirs) for ours, theirs in zip(calls, stored_calls, strict=True))
-    deviations.append(Deviation("calls", missed, tolerance["calls"]))
-    ours, our_calls = _run(recording, "engine", backend, device)
-    moved = [int((a != b).sum()) for a, b in zip(ours, masks, strict=True)]
-    return Measured(tuple(deviations), f"{moved} of {masks[0].size} voxels, {sum(our_calls)} calls of {sum(calls)}")
+    return [
+        *(Deviation(f"voxels{number}", count, tolerance["voxels"]) for number, count in enumerate(wrong)),
+        Deviation("calls", missed, tolerance["calls"]),
+    ]
+
+
+class _Beside:
+    """Sessions of two backends as one: the first answers, the second is compared with it."""
+
+    def __init__(self, first: Opener, second: Opener):
+        self.openers = first, second
+        self.spans: list[tuple[float, float, float]] = []  # of every answer its ends, and how far the other is off
+
+    def __call__(self, unit: Unit) -> _Beside:
+        self.sessions = [opener(unit) for opener in self.openers]
+        return self
+
+    def run(self, inputs: Tensors) -> Tensors:
+        answers, others = (session.run(inputs) for session in self.sessions)
+        for answer, other in zip(answers, others, strict=True):
+            off = (answer - other.to(answer)).abs().max()
+            self.spans.append((float(answer.min()), float(answer.max()), float(off)))
+        return answers
+
+    @property
+    def apart(self) -> float:
+        """The largest difference of all answers, in shares of the first's range over all of them; may be NaN."""
+        low, high, off = np.array(self.spans).T
+        return float(off.max() / (high.max() - low.min()))
 
 
 def _stored_masks(recording: Recording) -> np.ndarray:
@@ -53,7 +100,7 @@ def _stored_masks(recording: Recording) -> np.ndarray:
     return np.unpackbits(recording.stored(said["packed"]), count=int(np.prod(shape))).reshape(shape)
 
 
-def _run(recording: Recording, variant: str, backend: str, device: torch.device) -> Steps:
+def _run(recording: Recording, variant: str, opener: Opener, device: torch.device) -> Steps:
     spec = recording.spec
     weights = spec["weights"]
     options = Options(variant=variant, autozoom=spec.get("autozoom", True), fold=str(weights.get("fold", "")))
@@ -64,7 +111,7 @@ def _run(recording: Recording, variant: str, backend: str, device: torch.device)
         normalize(image, options.official)
     # the engine's own draws would look elsewhere: here its arithmetic is compared
     session = model.session(image, numpys_stream(int(spec["random"]["np.random.seed"])))
-    return run_program(_program(session, spec["steps"]), partial(open_unit, backend=backend, device=device))
+    return run_program(_program(session, spec["steps"]), opener)
 
 
 @contextmanager

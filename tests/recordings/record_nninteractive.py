@@ -159,7 +159,7 @@ def main(name: str, seed: int) -> None:
         "masks": {"packed": "masks", "shape": list(masks.shape)},
         "calls": "calls",
         "steps": said["steps"],
-        "tolerance": {"voxels": 20, "calls": 0},
+        "tolerance": {"voxels": 20, "calls": 0, "logits": said.get("logits", 1e-4)},
     }
     (HERE / f"{name}.spec.json").write_text(json.dumps(spec, indent=1))
 
