@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from umd_engine.bench.floor.run import Bench
 from umd_engine.errors import UnknownNameError
 
-MODELS = {"sam-med3d-turbo": "sam_med3d", "segvol": "segvol", "nninteractive": "nninteractive"}
+MODELS = {
+    "sam-med3d-turbo": "sam_med3d",
+    "segvol": "segvol",
+    "nninteractive": "nninteractive",
+    "vista3d": "vista3d",
+}
 
 
 def benches(models: Iterable[str] = ()) -> list[Bench]:

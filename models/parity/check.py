@@ -14,13 +14,19 @@ from umd_engine.models.parity.nnunet import check_nnunet
 from umd_engine.models.parity.recording import Recording
 from umd_engine.models.parity.result import Deviation, Measured
 from umd_engine.models.parity.sam_med3d import check_sam_med3d
+from umd_engine.models.parity.sat import check_sat
 from umd_engine.models.parity.segvol import check_segvol
+from umd_engine.models.parity.vista3d import check_vista3d
 
 CHECKERS: Mapping[str, Callable[[Recording, str, torch.device], Measured]] = {
     "nninteractive": check_nninteractive,
     "nnunet": check_nnunet,
     "sam-med3d-turbo": check_sam_med3d,
+    "sat-nano": check_sat,
+    "sat-pro": check_sat,
     "segvol": check_segvol,
+    "vista3d": check_vista3d,
+    "vista3d-ctmr": check_vista3d,
 }
 
 

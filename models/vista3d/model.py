@@ -1,0 +1,165 @@
+"""A VISTA3D checkpoint as a model: by class id, or prompted with points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from umd_engine.data.volume import Volume
+from umd_engine.engine.together import in_turn, together
+from umd_engine.engine.unit import Unit
+from umd_engine.engine.work import Program
+from umd_engine.errors import PromptError, UmdEngineError, UnknownNameError, VoxelError
+from umd_engine.models.mask import Mask, Triple
+from umd_engine.models.model import Model, PromptedModel, Segmentation
+from umd_engine.models.prompts import PromptSource
+from umd_engine.models.vista3d.classes import unique
+from umd_engine.models.vista3d.network import WIDTH, class_table, class_unit, read_network, weights_hash
+from umd_engine.models.vista3d.options import CtmrOptions, Options
+from umd_engine.models.vista3d.point_network import Pieces
+from umd_engine.models.vista3d.pointing import Wanted, segment_object, with_class
+from umd_engine.models.vista3d.prepare import Case, prepare_scan
+from umd_engine.models.vista3d.protocol import Pass, label_slabs
+from umd_engine.models.vista3d.recipe import SPACING, VISTA3D, VISTA3D_CTMR, Recipe
+
+WINDOWS_ALIVE = 4  # of an object: its window, its logits, and what is made of both
+
+
+class _Loaded:
+    """What both modes share."""
+
+    def __init__(self, name: str, options: Options, recipe: Recipe):
+        self.name, self.options, self.recipe = name, options, recipe
+        self.patch = recipe.patch_of(options)
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        return {"name": self.recipe.name, **asdict(self.options), **self.recipe.described(self.options)}
+
+    def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
+        """At 1.5 mm, cut to what is above 0, scaled to [0, 1].
+
+        Raises:
+            VoxelError: several channels, no voxel above 0, or an image that cannot be a CT.
+        """
+        if len(images) != 1:
+            raise VoxelError(
+                f"{self.name} takes one image, the scan has {len(images)}",
+                where=images[0].path,
+                mend="list one image a scan in the manifest",
+            )
+        return prepare_scan(images[0], device, self.recipe, self.options)
+
+    def _held(self, shape: Triple, spacing: tuple[float, float, float]) -> tuple[int, Triple]:
+        """Bytes of a scan and its image at 1.5 mm while the latter is made, and its largest size."""
+        x, y, z = (round(n * s / SPACING) + 1 for n, s in zip(shape, spacing, strict=True))
+        precise = 8 if self.options.official else 4
+        return int(4 * math.prod(shape) + (8 + precise) * x * y * z), (x, y, z)
+
+
+class Vista3D(_Loaded):
+    """VISTA3D by class id: all classes that are asked for in one pass over the windows.
+
+    Args:
+        path: the bundle's `model.pt`, or its folder.
+
+    Raises:
+        MissingFileError, CheckpointError: the file cannot be used.
+        UnknownNameError, OptionError: an organ or a class id that the model lacks.
+    """
+
+    def __init__(self, name: str, path: Path, options: Options, recipe: Recipe = VISTA3D):
+        super().__init__(name, options, recipe)
+        asked = recipe.classes.asked(options.organs)
+        self.ids = unique(asked)
+        self.organs: Mapping[str, tuple[int, ...]] = {
+            organ: tuple(self.ids.index(i) + 1 for i in ids) for organ, ids in asked.items()
+        }
+        network = read_network(path)
+        self.weights = weights_hash(network)
+        self.walk = class_pass(name, network, self.ids, recipe, options)
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        return [self.walk.unit]
+
+    def nbytes(self, shape: Triple, spacing: tuple[float, float, float]) -> int:
+        preparing, prepared = self._held(shape, spacing)
+        # the sums, the image once more where it is padded, its labels and those on the scan's grid
+        running = self.walk.nbytes(prepared) + 9 * math.prod(prepared) + 2 * math.prod(shape)
+        return preparing + running
+
+    def segment(self, case: Case) -> Program[Segmentation]:
+        labels = yield from label_slabs(case, self.walk)
+        return Segmentation(case.lattice.to_scan(labels), self.organs)
+
+
+class Vista3DPoints(_Loaded):
+    """VISTA3D prompted: one object from points, alone or on top of its class's mask.
+
+    Args and errors as `Vista3D`.
+    """
+
+    prompts = frozenset({"point"})
+    crops_by_label = False
+
+    def __init__(self, name: str, path: Path, options: Options, recipe: Recipe = VISTA3D):
+        super().__init__(name, options, recipe)
+        network = read_network(path)
+        self.weights = weights_hash(network)
+        self.with_class = options.mode == "class+point"
+        self.table = class_table(network)
+        self.pieces = Pieces(name, network, self.patch, self.with_class)
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """The unit of one point, and that of none; those of more are made when asked for."""
+        return [self.pieces.unit(points) for points in ((1, 0) if self.with_class else (1,))]
+
+    def nbytes(self, shape: Triple, spacing: tuple[float, float, float], organs: int) -> int:
+        preparing, prepared = self._held(shape, spacing)
+        window = math.prod(self.patch)
+        return int(preparing + 4 * math.prod(prepared) + organs * (4 * WINDOWS_ALIVE * window + math.prod(shape)))
+
+    def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
+        side_by_side = in_turn if self.options.official else together
+        return (yield from side_by_side([self._object(case, source) for source in sources]))
+
+    def _object(self, case: Case, source: PromptSource) -> Program[Mask]:
+        wanted = self._wanted(source.organ) if self.with_class else Wanted()
+        return (yield from segment_object(case, source, self.pieces, wanted))
+
+    def _wanted(self, organ: str) -> Wanted:
+        known = self.recipe.classes.by_name
+        if organ not in known:
+            raise UnknownNameError("organ", organ, known, where=self.name)
+        ids = known[organ]
+        if len(ids) != 1:
+            raise PromptError(
+                f"{organ} is {len(ids)} classes to VISTA3D, and points go with one",
+                where=organ,
+                mend="use --set NAME.mode=point",
+            )
+        return with_class(self.table[ids[0]], ids[0])
+
+
+def class_pass(name: str, network: torch.nn.Module, ids: Sequence[int], recipe: Recipe, options: Options) -> Pass:
+    """How the windows of a scan are walked: more classes than features are summed as features."""
+    patch = recipe.patch_of(options)
+    as_features = len(ids) > WIDTH and not options.official
+    unit = class_unit(name, network, () if as_features else ids, patch)
+    table = class_table(network)[list(ids)] if as_features else None
+    return Pass(unit, table, len(ids), patch, recipe.padding, options)
+
+
+def load_vista3d(name: str, path: Path, options: Options) -> Model | PromptedModel:
+    return Vista3D(name, path, options) if options.mode == "class" else Vista3DPoints(name, path, options)
+
+
+def load_vista3d_ctmr(name: str, path: Path, options: CtmrOptions) -> Model:
+    return Vista3D(name, path, options, VISTA3D_CTMR)
