@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from umd_engine.data.geometry import check_same_grid
 from umd_engine.data.labelset import LabelSet, load_label_set
@@ -28,7 +28,7 @@ def read_scan(row: ScanRow, with_label: bool = True) -> Scan:
     Raises:
         DataError: whatever is wrong with one of its files; images and label must lie on one grid.
     """
-    images = tuple(read(path) for path in row.images)
+    images = tuple(replace(read(path), modality=row.modality) for path in row.images)
     for image in images[1:]:
         check_same_grid(images[0].grid, image.grid, where=image.path, reference="the first image")
     if not with_label or row.label is None or row.label_set is None:

@@ -141,12 +141,14 @@ class Volume:
         grid: where they lie.
         path: the file they were read from.
         codes: the header fields that place them.
+        modality: "ct", "pet" or "mr", where the manifest says it.
     """
 
     voxels: np.ndarray
     grid: Grid
     path: Path | None = None
     codes: HeaderCodes = field(default_factory=HeaderCodes)
+    modality: str | None = None
 
     @classmethod
     def from_array(cls, voxels: np.ndarray, affine: np.ndarray | None = None) -> Volume:

@@ -1,0 +1,115 @@
+"""A SAT checkpoint as a model."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from umd_engine.data.volume import Volume
+from umd_engine.engine.unit import Unit
+from umd_engine.engine.work import Program
+from umd_engine.errors import UmdEngineError, VoxelError
+from umd_engine.models.mask import Mask
+from umd_engine.models.prompts import PromptSource
+from umd_engine.models.sat.frame import SPACING, lattice_shape
+from umd_engine.models.sat.network import NANO, PATCH, PRO, Size, network_unit
+from umd_engine.models.sat.options import Options
+from umd_engine.models.sat.prepare import Case, prepare_scan
+from umd_engine.models.sat.protocol import Pieces, segment_organs
+from umd_engine.models.sat.published import hash_of, load_published
+from umd_engine.models.sat.text import TextEncoder
+from umd_engine.models.sat.text_state import read_text_state
+
+ORGANS = 13  # the unit that is there before anything is asked for
+TEXT_FILE = "text_encoder.pth"
+
+
+class Sat:
+    """SAT with one checkpoint.
+
+    Args:
+        path: `SAT_Nano.pth` or `SAT_Pro.pth`, or a folder with it; `text_encoder.pth` lies beside it.
+
+    Raises:
+        MissingFileError, CheckpointError: the checkpoint or the text encoder cannot be used.
+    """
+
+    prompts = frozenset({"text"})
+    crops_by_label = False
+    default_prompt = "text"
+
+    def __init__(self, name: str, path: Path, options: Options, *, size: Size):
+        self.name, self.options, self.size = name, options, size
+        home = path if path.is_dir() else path.parent
+        text = read_text_state(Path(options.text_encoder) if options.text_encoder else home / TEXT_FILE)
+        self.network = load_published(path, size)
+        self.text = TextEncoder(
+            text, Path(options.tokenizer) if options.tokenizer else None, any_name=options.names == "any"
+        )
+        hashes = hash_of(self.network.state_dict()) + hash_of(text.all)
+        self.weights = hashlib.sha256(hashes.encode()).hexdigest()
+        self._units: dict[int, Unit] = {}
+        self.unit(ORGANS)
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        chosen = asdict(self.options)
+        del chosen["tokenizer"], chosen["text_encoder"]  # where files lie on this machine
+        del chosen["names"]  # what is refused, not what is answered
+        return {"name": self.size.title, **chosen, "patch": PATCH, "spacing": SPACING}
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """A unit for every number of organs that was asked for at once; at first 13."""
+        return list(self._units.values())
+
+    def unit(self, organs: int) -> Unit:
+        """The unit for so many organs, made when it is first asked for; all share the network's weights."""
+        if organs not in self._units:
+            self._units[organs] = network_unit(self.name, self.network, organs)
+        return self._units[organs]
+
+    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
+        """The cut is taken for the whole scan, an organ's mask for an eighth of it."""
+        x, y, z = lattice_shape(shape, spacing)
+        scan, slab = math.prod(shape), x * y * min(z, PATCH[2])
+        preparing = 8 * scan + 12 * x * y * z  # as stored and float32; the lattice, its cut and a copy for quantiles
+        step = PATCH[2] // 2 / max(z, 1)  # of the scan, finished at once
+        finishing = 8 * slab + 5 * int(scan * min(step, 1.0))  # an organ's means; its probabilities and mask
+        sums = 4 * (organs + 1) * slab + 4 * organs * x * y
+        windows = 4 * organs * math.prod(PATCH)
+        return int(4 * x * y * z + max(preparing, sums + windows + finishing + organs * scan // 8))
+
+    def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
+        if len(images) != 1:
+            raise VoxelError(
+                f"{self.name} takes one image, the scan has {len(images)}",
+                where=images[0].path,
+                mend="list one image in the manifest",
+            )
+        return prepare_scan(images[0], device, self.options.modality_of(images[0]), self.options.official)
+
+    def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
+        embed: Callable[[str], torch.Tensor] = partial(self.text.embed, modality=case.modality)
+        return segment_organs(case, sources, Pieces(self.unit, embed, self.options.official))
+
+
+class SatNano(Sat):
+    """SAT-Nano, 109 M parameters."""
+
+    def __init__(self, name: str, path: Path, options: Options):
+        super().__init__(name, path, options, size=NANO)
+
+
+class SatPro(Sat):
+    """SAT-Pro, 475 M parameters."""
+
+    def __init__(self, name: str, path: Path, options: Options):
+        super().__init__(name, path, options, size=PRO)
