@@ -84,6 +84,7 @@ setup(
         "einops>=0.8",
         "transformers>=5.0",
         "huggingface-hub>=1.0",
+        "pyyaml>=6.0",
     ],
     extras_require={
         "cpu": CPU,

@@ -50,7 +50,7 @@ def _found(row: Mapping[str, Any]) -> str:
 
 def _details(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "needs", row["needs"]
-    yield "published", published_text(row["published"])
+    yield "published", published_text(row["published"], row["otherwise"])
     yield "licence", f"code {row['licence']['code']}; weights {row['licence']['weights']}"
     yield "checkpoint", row["checkpoint"] or "not found; looked for\n" + "\nor ".join(row["looked_for"])
     yield "options", _options(row["options"])

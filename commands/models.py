@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from umd_engine.commands.options import path
+from umd_engine.commands.own_models import new, try_
 from umd_engine.errors import OptionError
 
 
@@ -47,11 +48,16 @@ def _list(as_json: bool) -> None:
     click.echo(json.dumps(rows, indent=1) if as_json else list_text(rows))
 
 
+for command in (new, try_):
+    models.add_command(command)
+
+
 @models.command()
 @click.argument("model", metavar="NAME[=PATH]")
 @click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="A protocol option; repeatable.")
+@click.option("--trust", multiple=True, type=path(), metavar="PATH", help="Code of a model of one's own may run.")
 @click.option("--json", "as_json", is_flag=True, help="One object with every missing and unexpected name.")
-def check(model: str, settings: tuple[str, ...], as_json: bool) -> None:
+def check(model: str, settings: tuple[str, ...], trust: tuple[Path, ...], as_json: bool) -> None:
     """Load a checkpoint strictly, hash it, and say what is missing or unexpected by name.
 
     Without =PATH the checkpoint in the checkpoint folder. Exits with 1 on a fault.
@@ -60,12 +66,18 @@ def check(model: str, settings: tuple[str, ...], as_json: bool) -> None:
     Examples:
       umd-engine models check sam-med3d-turbo
       umd-engine models check nnunet=MODEL_FOLDER --set folds=0
+      umd-engine models check my.yaml --trust my.yaml
     """
     from umd_engine.commands.model_texts import check_text
     from umd_engine.models.catalog import Request
     from umd_engine.models.check import check as examine
+    from umd_engine.models.custom.trust import joined
 
-    found = examine(Request.parse(model), dict(map(_setting, settings)))
+    request = Request.parse(model)
+    given = dict(map(_setting, settings))
+    if trust and request.takes_trust:
+        given["trust"] = joined(trust)
+    found = examine(request, given)
     click.echo(json.dumps(asdict(found), indent=1, default=str) if as_json else check_text(found))
     if found.faults:
         sys.exit(1)

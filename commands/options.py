@@ -21,7 +21,11 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--out", "run", type=path(), required=True, metavar="RUN", help="The run's folder."),
         click.option(
             "--model", "models", multiple=True, required=True, metavar="NAME[@ALIAS]=PATH",
-            help="A model and its checkpoint; repeatable. An alias names a second checkpoint of one architecture.",
+            help="A model and its checkpoint, or my.yaml; repeatable. An alias names a second one of an architecture.",
+        ),
+        click.option(
+            "--trust", multiple=True, type=path(), metavar="PATH",
+            help="Code of this description, its folder or its network file may run; repeatable.",
         ),
         click.option(
             "--set", "settings", multiple=True, metavar="NAME.OPTION=VALUE",

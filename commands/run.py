@@ -35,7 +35,7 @@ def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convent
     from umd_engine.evaluation.progress import tell_failures, watch
 
     chosen = find_convention(convention)
-    requests = parse_requests(options["models"], options["settings"])
+    requests = parse_requests(options["models"], options["settings"], options["trust"])
     rows, everything = selection(manifest, options["modality"], options["limit"])
     settings = settings_of(options, [request.title for request in requests], save_masks=save_masks)
     work = runner.Evaluation(rows, load_models(requests, rows, settings.organs), run, settings, everything)
@@ -63,7 +63,7 @@ def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
     from umd_engine.evaluation.progress import count_scans, list_failures, tell_failures, watch
     from umd_engine.evaluation.synthetic import warning
 
-    requests = parse_requests(options["models"], options["settings"])
+    requests = parse_requests(options["models"], options["settings"], options["trust"])
     rows, _ = selection(manifest, options["modality"], options["limit"])
     settings = settings_of(options, [request.title for request in requests])
     work = runner.Prediction(rows, load_models(requests, rows, settings.organs), run, settings)

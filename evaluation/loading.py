@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from umd_engine.data.labelset import load_label_set
 from umd_engine.data.manifest import ScanRow
 from umd_engine.errors import ModelError, OptionError, UmdEngineError
 from umd_engine.evaluation.cases import plain_models
 from umd_engine.models.catalog import Request
+from umd_engine.models.custom.trust import joined
 from umd_engine.models.model import Model, PromptedModel
 from umd_engine.models.unloaded import stand_in
 
 
-def parse_requests(models: Sequence[str], settings: Sequence[str]) -> dict[Request, dict[str, str]]:
+def parse_requests(
+    models: Sequence[str], settings: Sequence[str], trust: Sequence[Path] = ()
+) -> dict[Request, dict[str, str]]:
     """`NAME[@ALIAS]=PATH` and `NAME.OPTION=VALUE` texts: each request with its options.
+
+    Args:
+        trust: paths whose code may run, for models of one's own.
 
     Raises:
         OptionError: two models of one name, or a setting of none. And what `Request.parse` raises.
@@ -30,6 +37,9 @@ def parse_requests(models: Sequence[str], settings: Sequence[str]) -> dict[Reque
             names = ", ".join(requests)
             raise OptionError(f"'{text}' sets nothing", where="--set", mend=f"NAME.OPTION=VALUE with NAME of {names}")
         given[title][option] = value
+    for title, request in requests.items():
+        if trust and request.takes_trust:
+            given[title]["trust"] = joined(trust)
     return {requests[title]: options for title, options in given.items()}
 
 

@@ -24,6 +24,7 @@ def describe(known: Entry) -> dict[str, Any]:
         "parameters": sum(known.parameters.values()) or None,
         "parts": dict(known.parameters),
         "published": _published(known),
+        "otherwise": None if known.published else known.otherwise,
         "licence": {"code": known.code_licence, "weights": known.weights_licence},
         "options": known.defaults,
         "folder": str(model_folder(known)),
@@ -60,16 +61,16 @@ def markdown_table() -> str:
             known.spacing,
             size_of(sum(known.parameters.values()) or None),
             known.needs,
-            published_text(_published(known)),
+            published_text(_published(known), known.otherwise),
             f"code {known.code_licence}; weights {known.weights_licence}",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def published_text(published: Mapping[str, Any] | None) -> str:
-    """Where and what, of the `published` of a row."""
+def published_text(published: Mapping[str, Any] | None, otherwise: str) -> str:
+    """Where and what, of the `published` and `otherwise` of a row."""
     if published is None:
-        return "everyone trains their own"
+        return otherwise
     files = ", ".join(f"{file['file']} ({file['size'] or UNKNOWN})" for file in published["files"])
     return f"{published['page']}: {files}"

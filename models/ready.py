@@ -20,7 +20,8 @@ def open_unit(unit: Unit, backend: str, device: torch.device, precision: str = "
     """
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
-    if backend == "torch":
+    _check_runtime(unit, backend, precision)
+    if backend == "torch" or runtime_of(unit) == backend:
         return EagerSession(unit, device, precision)
     if backend != "onnxruntime":
         raise UnknownNameError("backend", backend, BACKENDS)
@@ -30,3 +31,20 @@ def open_unit(unit: Unit, backend: str, device: torch.device, precision: str = "
     from umd_engine.exporters.onnx_export import export_onnx
 
     return OnnxSession(export_onnx(unit), device)
+
+
+def runtime_of(unit: Unit) -> str | None:
+    """The one backend that runs a unit whose module is a file of the user's; None: any."""
+    return getattr(unit.module, "runtime", None)
+
+
+def _check_runtime(unit: Unit, backend: str, precision: str) -> None:
+    own = runtime_of(unit)
+    if own is None or backend not in BACKENDS:
+        return
+    if own != backend:
+        raise BackendError(f"{unit.name} is a file that runs in {own}", mend=f"use --backend {own}")
+    if own == "onnxruntime" and precision != "fp32":
+        raise BackendError(
+            f"{unit.name} is an ONNX file, which says itself how it computes", mend="use --precision fp32"
+        )

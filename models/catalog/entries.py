@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from umd_engine.errors import UnknownNameError
 from umd_engine.models.catalog.facts import Checkpoint, Entry, HubFile, Implementation, Published
+from umd_engine.models.catalog.own import OWN
 
 MODEL_FOLDER = "plans.json"
+VISTA3D_FILES = ("vista3d_pretrained_model/model.pt", "model.pt", "models/model.pt")
 FOLDER_FILES = ("*.json", "fold_*/checkpoint_final.pth")
 
 
@@ -37,6 +39,34 @@ def _nninteractive() -> Implementation:
     from umd_engine.models.nninteractive.protocol import Options
 
     return Implementation(Options, NnInteractive)
+
+
+def _sat_nano() -> Implementation:
+    from umd_engine.models.sat.model import SatNano
+    from umd_engine.models.sat.options import Options
+
+    return Implementation(Options, SatNano)
+
+
+def _sat_pro() -> Implementation:
+    from umd_engine.models.sat.model import SatPro
+    from umd_engine.models.sat.options import Options
+
+    return Implementation(Options, SatPro)
+
+
+def _vista3d() -> Implementation:
+    from umd_engine.models.vista3d.model import load_vista3d
+    from umd_engine.models.vista3d.options import Options
+
+    return Implementation(Options, load_vista3d)
+
+
+def _vista3d_ctmr() -> Implementation:
+    from umd_engine.models.vista3d.model import load_vista3d_ctmr
+    from umd_engine.models.vista3d.options import CtmrOptions
+
+    return Implementation(CtmrOptions, load_vista3d_ctmr)
 
 
 MODELS = (
@@ -109,6 +139,77 @@ MODELS = (
         code_licence="Apache-2.0",
         weights_licence="CC-BY-NC-SA-4.0 (non-commercial)",
         code=_nninteractive,
+    ),
+    Entry(
+        name="sat-nano",
+        summary="SAT-Nano, organs named in words, all in one pass",
+        needs="the file SAT_Nano.pth as its authors publish it, with text_encoder.pth beside it",
+        prompts=("text",),
+        patch="288x288x96",
+        spacing="1x1x3 mm",
+        parameters={"backbone": 73_919_040, "tokens, queries and head": 35_275_584},
+        checkpoint=Checkpoint(("SAT_Nano.pth",)),
+        published=None,
+        code_licence="this package's own, from a description",
+        weights_licence="not known here: ask its authors",
+        code=_sat_nano,
+        otherwise="its authors; no address is known here",
+    ),
+    Entry(
+        name="sat-pro",
+        summary="SAT-Pro, organs named in words, all in one pass",
+        needs="the file SAT_Pro.pth as its authors publish it, with text_encoder.pth beside it",
+        prompts=("text",),
+        patch="288x288x96",
+        spacing="1x1x3 mm",
+        parameters={"backbone": 435_435_136, "tokens, queries and head": 40_126_208},
+        checkpoint=Checkpoint(("SAT_Pro.pth",)),
+        published=None,
+        code_licence="this package's own, from a description",
+        weights_licence="not known here: ask its authors",
+        code=_sat_pro,
+        otherwise="its authors; no address is known here",
+    ),
+    *OWN,
+    Entry(
+        name="vista3d",
+        summary="VISTA3D, up to 117 classes of CT by id in one pass, or points (mode=point)",
+        needs="the file model.pt, or a folder with it",
+        prompts=("point",),
+        patch="128x128x128",
+        spacing="1.5 mm",
+        parameters={
+            "encoder": 174_951_120,
+            "class decoder": 21_155_952,
+            "point decoder": 21_155_952,
+            "class head": 278_112,
+            "point head": 423_918,
+        },
+        checkpoint=Checkpoint(VISTA3D_FILES),
+        published=Published("nvidia/NV-Segment-CT", (HubFile("vista3d_pretrained_model/model.pt"),)),
+        code_licence="Apache-2.0",
+        weights_licence="research and evaluation only by the bundle's LICENSE, NVIDIA Open Model License by its README",
+        code=_vista3d,
+    ),
+    Entry(
+        name="vista3d-ctmr",
+        summary="VISTA3D fine-tuned on CT and MR (NV-Segment-CTMR), classes by id",
+        needs="the file model.pt, or a folder with it",
+        prompts=(),
+        patch="192x192x128",
+        spacing="1.5 mm",
+        parameters={
+            "encoder": 174_951_120,
+            "class decoder": 21_155_952,
+            "point decoder": 21_155_952,
+            "class head": 278_112,
+            "point head": 423_918,
+        },
+        checkpoint=Checkpoint(VISTA3D_FILES),
+        published=Published("nvidia/NV-Segment-CTMR", (HubFile("vista3d_pretrained_model/model.pt"),)),
+        code_licence="Apache-2.0",
+        weights_licence="NVIDIA OneWay Noncommercial",
+        code=_vista3d_ctmr,
     ),
 )
 CATALOG: Mapping[str, Entry] = {model.name: model for model in MODELS}

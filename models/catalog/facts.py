@@ -85,7 +85,8 @@ class Entry:
         patch: voxels of a network's input, in words.
         spacing: of the voxels that the network sees, in words.
         parameters: part of the network -> how many; empty where the checkpoint decides.
-        published: None where everyone trains their own.
+        published: None where no address is known.
+        otherwise: where weights come from then, in words.
         code_licence, weights_licence: SPDX names where there is one.
         code: imports the implementation.
     """
@@ -102,6 +103,7 @@ class Entry:
     code_licence: str
     weights_licence: str
     code: Callable[[], Implementation]
+    otherwise: str = "everyone trains their own"
 
     def __post_init__(self) -> None:
         assert set(self.prompts) <= set(KINDS), self.prompts

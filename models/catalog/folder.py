@@ -36,7 +36,11 @@ def places(known: Entry) -> list[Path]:
 
 def found_checkpoint(known: Entry) -> Path | None:
     """The checkpoint in the checkpoint folder, the first place of several; None where there is none."""
-    return next((place for place in places(known) if (place / known.checkpoint.marker).is_file()), None)
+    return next((place for place in places(known) if _is_there(place, known.checkpoint.marker)), None)
+
+
+def _is_there(place: Path, marker: str) -> bool:
+    return any(place.glob(marker)) if "*" in marker else (place / marker).is_file()
 
 
 def own_checkpoint(known: Entry) -> Path:

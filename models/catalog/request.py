@@ -11,12 +11,13 @@ from umd_engine.errors import MissingFileError, OptionError
 from umd_engine.models.catalog.entries import entry
 from umd_engine.models.catalog.folder import own_checkpoint
 from umd_engine.models.catalog.options import parse_options
+from umd_engine.models.catalog.own import kind_of, title_of
 from umd_engine.models.model import Model, PromptedModel
 
 
 @dataclass(frozen=True)
 class Request:
-    """A model as asked for: `NAME[@ALIAS][=PATH]`.
+    """A model as asked for: `NAME[@ALIAS][=PATH]`, or the path of one's own.
 
     `title` is how results name it: the alias tells two checkpoints of one architecture apart.
     """
@@ -29,9 +30,13 @@ class Request:
     def parse(cls, text: str) -> Request:
         """Parse `nnunet=FOLDER`, `nnunet@ct=FOLDER`, or a name alone: its checkpoint is in the checkpoint folder.
 
+        The path of a description (`my.yaml`) or of a MONAI bundle's folder says itself what it is.
+
         Raises:
             OptionError, UnknownNameError, MissingFileError.
         """
+        if (kind := kind_of(text)) is not None:
+            return cls(kind, title_of(Path(text)), Path(text))
         title, equals, path = text.partition("=")
         name, at, alias = title.partition("@")
         known = entry(name)
@@ -44,6 +49,11 @@ class Request:
         if not Path(path).exists():
             raise MissingFileError("no such model path", where=path, mend=f"{name} needs {known.needs}")
         return cls(name, title, Path(path))
+
+    @property
+    def takes_trust(self) -> bool:
+        """Whether its files may need --trust to be opened."""
+        return "trust" in entry(self.name).defaults
 
     def load(self, settings: Mapping[str, str]) -> Model | PromptedModel:
         """Load with `settings`: option name -> text, of this model only."""

@@ -77,7 +77,7 @@ def published(known: Entry) -> Published:
         ModelError: its weights are not.
     """
     if known.published is None:
-        raise ModelError(f"there are no published weights of {known.name}", mend=f"give {known.needs}")
+        raise ModelError(f"no address of published weights of {known.name} is known", mend=f"give {known.needs}")
     return known.published
 
 

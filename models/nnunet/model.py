@@ -29,6 +29,7 @@ from umd_engine.models.nnunet.network import build_network
 from umd_engine.models.nnunet.plans import Normalization, Plans, read_plans
 from umd_engine.models.nnunet.prepare import Prepared, prepare_image
 from umd_engine.models.nnunet.protocol import Options, logits_of
+from umd_engine.models.relatives.refused import refuse_first_version, refuse_trainer
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,7 @@ def _read_fold(path: Path) -> _Fold:
         raise CheckpointError(
             f"lacks {error}: not a checkpoint of nnU-Net v2", where=path, mend="give an nnU-Net v2 checkpoint"
         ) from None
+    refuse_trainer(fold.trainer, path)
     if any(word in fold.trainer for word in OTHER_NETWORKS):
         raise UnsupportedModelError(
             f"trainer {fold.trainer} builds another network than its plans describe",
@@ -171,6 +173,7 @@ def find_folds(folder: Path, options: Options) -> list[str]:
     """The folds asked for, or every numbered fold with a checkpoint, or `all` where it is alone."""
     if not folder.is_dir():
         raise MissingFileError("no such folder", where=folder, mend="give nnunet=PATH of a trained-model folder")
+    refuse_first_version(folder)
     if options.folds:
         return [fold.strip() for fold in options.folds.split(",")]
     found = sorted(p.parent.name.removeprefix("fold_") for p in folder.glob(f"fold_*/{options.checkpoint}"))

@@ -293,7 +293,7 @@ def test_a_damaged_record_is_said(serve, folder):
 
 
 def test_models_without_published_weights_and_unknown_ones(serve):
-    assert "no published weights" in error_line(fetch("http://127.0.0.1:9", name="nnunet", code=1))
+    assert "no address of published weights" in error_line(fetch("http://127.0.0.1:9", name="nnunet", code=1))
     assert "sam-med3d-turbo" in error_line(fetch("http://127.0.0.1:9", name="sam-med3d", code=1))
 
 

@@ -1,0 +1,59 @@
+"""A description and its networks as a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from umd_engine.engine.work import Program
+from umd_engine.models.custom.decide import label_ids, labels_of
+from umd_engine.models.custom.described import Case, Described, windows_of
+from umd_engine.models.custom.description import Description
+from umd_engine.models.custom.opening import Piece, open_network
+from umd_engine.models.custom.points import PointModel
+from umd_engine.models.custom.reading import read_description
+from umd_engine.models.custom.sliding import sums_of
+from umd_engine.models.custom.trust import Options
+from umd_engine.models.model import Segmentation
+
+
+class OwnModel(Described):
+    """A described model without prompts, or one that is asked for one class after the other."""
+
+    def __init__(self, name: str, description: Description, pieces: Sequence[Piece], source: str = "custom"):
+        super().__init__(name, description, pieces, source)
+        self.organs: Mapping[str, tuple[int, ...]] = label_ids(description.output)
+
+    @property
+    def _classes(self) -> list[int]:
+        """The class numbers that a class-prompted network is asked for; empty for the others."""
+        if self.description.prompts != "class":
+            return []
+        return [number for numbers in self.description.output.of_organ.values() for number in numbers]
+
+    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> int:
+        return self.bytes_of(shape, spacing, len(self._classes) or self.description.output.channels)
+
+    def segment(self, case: Case) -> Program[Segmentation]:
+        frame, data = yield from self.lattice(case)
+        output, classes = self.description.output, self._classes
+        channels = 1 if classes else output.channels
+        sums = yield from sums_of(data, self.units[-1], windows_of(self.description), channels, classes)
+        del data
+        return Segmentation(labels_of(sums, frame, self.turn, output, classes), self.organs)
+
+
+def load_own(name: str, path: Path, options: Options) -> OwnModel | PointModel:
+    """The model of a description file.
+
+    Raises:
+        MissingFileError, ModelError, CheckpointError, UnsupportedModelError, OptionError, BackendError: see
+        `read_description` and `open_network`.
+    """
+    description = read_description(path)
+    channels = len(description.channels)
+    pieces = [
+        open_network(stage.network, stage, channels, description.prompts_of(stage), path, options.trust)
+        for stage in description.stages
+    ]
+    return (PointModel if description.prompts == "point" else OwnModel)(name, description, pieces)

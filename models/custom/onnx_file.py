@@ -1,0 +1,162 @@
+"""ONNX files: what is looked at before one is opened, and the module that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from umd_engine.engine.backends.onnx_session import OnnxSession
+from umd_engine.errors import BackendError, CheckpointError, ModelError, UnsupportedModelError
+
+OPSETS = range(11, 27)
+DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # others are operators from a library beside the file
+INPUTS = {"none": "an image", "class": "an image, a class number", "point": "an image, points, labels"}
+
+
+@dataclass(frozen=True)
+class OnnxFacts:
+    """What the file says of itself.
+
+    Attributes:
+        external: files beside it that hold its weights, as it names them.
+        one: it takes one item a call.
+    """
+
+    opset: int
+    external: tuple[str, ...]
+    one: bool
+
+
+def check_onnx(path: Path, patch: Sequence[int], channels: int, prompts: str) -> OnnxFacts:
+    """Look at a file without loading its weights.
+
+    Args:
+        patch: voxels that it will be called with. prompts: what it is told besides the image.
+
+    Raises:
+        CheckpointError: no ONNX file; external data that leaves the file's folder or is missing.
+        UnsupportedModelError: its opset, or operators of a library. ModelError: its inputs or output do not fit.
+        BackendError: the onnx package is missing.
+    """
+    model = _read(path)
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    if foreign := sorted(set(opsets) - set(DOMAINS)):
+        raise UnsupportedModelError(
+            f"it needs operators of '{foreign[0]}'", where=path, mend="export with the standard operators"
+        )
+    opset = opsets.get("", opsets.get("ai.onnx", 0))
+    if opset not in OPSETS:
+        raise UnsupportedModelError(
+            f"its opset is {opset}, of {OPSETS[0]} to {OPSETS[-1]}", where=path, mend="export it again, e.g. opset 20"
+        )
+    external = tuple(dict.fromkeys(_external(model)))
+    for name in external:
+        _check_place(name, path)
+    own = {tensor.name for tensor in model.graph.initializer}
+    given = [value for value in model.graph.input if value.name not in own]
+    if len(given) != INPUTS[prompts].count(",") + 1:
+        fault = f"it has {len(given)} inputs, not {INPUTS[prompts]}"
+        raise ModelError(fault, where=path, mend="mend prompts, or export again")
+    image = _shape(given[0], path)
+    _check_shape(image, [None, channels, *patch], "input", path)
+    _check_shape(_shape(model.graph.output[0], path), [None, None, None, None, None], "output", path)
+    batch = image[0]
+    if batch not in (None, 1):
+        raise ModelError(f"its batch is fixed at {batch}", where=path, mend="export it with a batch of 1 or any")
+    return OnnxFacts(opset, external, batch == 1)
+
+
+class OnnxNetwork(torch.nn.Module):
+    """An ONNX file as a module: ONNX Runtime on the device of the inputs, opened at the first call."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = path
+        self._sessions: dict[torch.device, OnnxSession] = {}
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        device = inputs[0].device
+        if device not in self._sessions:
+            self._sessions[device] = OnnxSession(self.path, device)
+        return self._sessions[device].run(inputs)
+
+
+def _read(path: Path) -> Any:
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    except ImportError:
+        raise BackendError("the onnx package is missing", mend="pip install onnx") from None
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"not an ONNX file ({type(error).__name__})", where=path, mend="export it again"
+        ) from None
+    if not model.opset_import or not model.graph.output:
+        raise CheckpointError("not an ONNX file (it has no graph)", where=path, mend="export it again")
+    return model
+
+
+def _external(model: Any) -> Iterator[str]:
+    """The location of every tensor that lies outside the file, in functions and nested graphs too."""
+    from onnx import TensorProto
+
+    for tensor in _tensors(model):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            yield from (entry.value for entry in tensor.external_data if entry.key == "location")
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    graphs = [model.graph]
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            nodes += graph.node
+            continue
+        for attribute in nodes.pop().attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            graphs += [graph for graph in (attribute.g, *attribute.graphs) if graph.node or graph.initializer]
+
+
+def _check_place(name: str, path: Path) -> None:
+    folder = path.resolve().parent
+    target = folder / name
+    if Path(name).is_absolute() or not target.resolve().is_relative_to(folder):
+        raise CheckpointError(
+            f"its external data '{name}' lies outside the file's folder", where=path, mend="put both in one folder"
+        )
+    if not target.is_file():
+        raise CheckpointError(f"its external data '{name}' is missing", where=path, mend="copy it beside the file")
+
+
+def _shape(value: Any, path: Path) -> list[int | None]:
+    """Sizes, None where the file leaves them open."""
+    kind = value.type.tensor_type
+    if not kind.HasField("shape"):
+        return [None] * 5
+    return [axis.dim_value if axis.HasField("dim_value") else None for axis in kind.shape.dim]
+
+
+def _check_shape(found: Sequence[int | None], wanted: Sequence[int | None], what: str, path: Path) -> None:
+    fits = len(found) == len(wanted) and all(None in (a, b) or a == b for a, b in zip(found, wanted, strict=True))
+    if not fits:
+        raise ModelError(
+            f"its {what} is {_words(found)}, not {_words(wanted)}",
+            where=path,
+            mend="mend channels and the patch of the description, or export it again",
+        )
+
+
+def _words(shape: Sequence[int | None]) -> str:
+    return f"rank {len(shape)} [{', '.join('any' if n is None else str(n) for n in shape)}]"

@@ -1,0 +1,186 @@
+"""Network files, opened: what each format needs before it becomes a unit."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from umd_engine.engine.unit import TensorSpec, Unit
+from umd_engine.errors import CheckpointError, MissingFileError, ModelError
+from umd_engine.models.catalog.folder import sha256_of
+from umd_engine.models.checkpoint import load_checkpoint, load_strictly
+from umd_engine.models.custom.description import CODE_FORMATS, Network, Stage
+from umd_engine.models.custom.trust import require_trust
+
+
+class Opened(torch.nn.Module):
+    """A network file behind one face: a tensor an input, one tensor out.
+
+    Attributes:
+        runtime: the backend that runs it.
+    """
+
+    def __init__(self, network: torch.nn.Module, digest: str, runtime: str, output: int = 0, one: bool = False):
+        super().__init__()
+        self.network, self.digest, self.runtime = network, digest, runtime
+        self.output, self.one = output, one
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        if not self.one or len(inputs[0]) == 1:
+            return self._picked(self.network(*inputs))
+        items = [self._picked(self.network(*(x[i : i + 1] for x in inputs))) for i in range(len(inputs[0]))]
+        return torch.cat(items)
+
+    def train(self, mode: bool = True) -> Opened:
+        """Nothing: networks are opened as they are to run, and an exported one refuses to be asked."""
+        return self
+
+    def _picked(self, found: Any) -> torch.Tensor:
+        if isinstance(found, Mapping):
+            found = list(found.values())
+        if isinstance(found, list | tuple):
+            if self.output >= len(found):
+                raise ModelError(f"the network has {len(found)} outputs", mend="mend network.output")
+            found = found[self.output]
+        return found
+
+    def extra_repr(self) -> str:
+        return f"sha256={self.digest}"  # a unit's hash is made of its words and weights
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A stage's network, opened.
+
+    Attributes:
+        files: path as the description has it -> SHA-256.
+        code: the format, where opening the file ran code that the user trusts; else empty.
+    """
+
+    module: Opened
+    files: Mapping[str, str]
+    code: str = ""
+
+
+def open_network(network: Network, stage: Stage, channels: int, prompts: str, where: Path, trust: str) -> Piece:
+    """Open a stage's network file.
+
+    Args:
+        channels: of the image. prompts: what the network is told besides the image: none, class or point.
+        where: the description.
+
+    Raises:
+        MissingFileError: no such file. OptionError: it can run code and is not trusted.
+        ModelError, CheckpointError, UnsupportedModelError, BackendError: it cannot be used.
+    """
+    path = where.parent / network.file
+    if not path.is_file():
+        raise MissingFileError("no such network file", where=path, mend=f"mend network.file in {where}")
+    if network.format == "onnx":
+        from umd_engine.models.custom.onnx_file import OnnxNetwork, check_onnx
+
+        found = check_onnx(path, stage.patch, channels, prompts)
+        files = {network.file: sha256_of(path), **{name: sha256_of(path.parent / name) for name in found.external}}
+        one = network.batch == "one" or found.one
+        return Piece(Opened(OnnxNetwork(path), _together(files), "onnxruntime", network.output, one), files)
+    if network.format == "bundle":
+        return _bundle(path, network)
+    assert network.format in CODE_FORMATS
+    require_trust(path, where, network.format, trust)
+    files = {network.file: sha256_of(path)}
+    if network.weights is not None:
+        weights = where.parent / network.weights
+        if not weights.is_file():
+            raise MissingFileError("no such weights", where=weights, mend=f"mend network.weights in {where}")
+        files[network.weights] = sha256_of(weights)
+    module = {"torchscript": _torchscript, "pt2": _pt2, "python": _python}[network.format](path, network, where)
+    opened = Opened(module, _together(files), "torch", network.output, network.batch == "one")
+    return Piece(opened, files, network.format)
+
+
+def unit_of(name: str, piece: Piece, stage: Stage, channels: int, prompts: str) -> Unit:
+    """A stage's unit at its patch, with the inputs for a class, int64 [1], or a point, [1, 3] and its label [1]."""
+    inputs = [TensorSpec("image", (channels, *stage.patch))]
+    if prompts == "class":
+        inputs.append(TensorSpec("class", (1,), torch.int64))
+    if prompts == "point":
+        inputs += [TensorSpec("points", (1, 3)), TensorSpec("labels", (1,))]
+    return Unit(name, piece.module, tuple(inputs), ("values",))
+
+
+def _bundle(path: Path, network: Network) -> Piece:
+    """The network of a MONAI bundle by its configs/inference.json; nothing of it is run."""
+    from umd_engine.models.custom.bundle.config import Config
+    from umd_engine.models.custom.bundle.network import build, load_weights, weights_file
+
+    folder = path.parent.parent
+    config = Config(folder, path.stem)
+    module = build(config)
+    weights = network.weights or weights_file(config)
+    load_weights(module, folder / weights)
+    files = {network.file: sha256_of(path), weights: sha256_of(folder / weights)}
+    return Piece(Opened(module, _together(files), "torch", network.output, network.batch == "one"), files)
+
+
+def _together(files: Mapping[str, str]) -> str:
+    return "-".join(files.values())
+
+
+def _torchscript(path: Path, network: Network, where: Path) -> torch.nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that TorchScript is deprecated
+        try:
+            return torch.jit.load(str(path), map_location="cpu").eval()
+        except (RuntimeError, ValueError, OSError) as error:
+            raise _unreadable(path, "TorchScript", error) from None
+
+
+def _pt2(path: Path, network: Network, where: Path) -> torch.nn.Module:
+    from zipfile import BadZipFile
+
+    from torch._export.serde.schema_check import SchemaUpdateError
+
+    try:
+        return torch.export.load(str(path)).module()
+    except (RuntimeError, ValueError, OSError, KeyError, AttributeError, BadZipFile, SchemaUpdateError) as error:
+        raise _unreadable(path, "torch.export", error) from None
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> CheckpointError:
+    first = str(error).strip().splitlines()
+    return CheckpointError(
+        f"not a readable {kind} file ({type(error).__name__}: {first[0][:120] if first else 'no reason given'})",
+        where=path,
+        mend="check network.format, or save the file again with this torch",
+    )
+
+
+def _python(path: Path, network: Network, where: Path) -> torch.nn.Module:
+    """What the file's function returns, with the weights, where they are given, loaded strictly."""
+    spec = importlib.util.spec_from_file_location(f"umd_engine_own_{path.stem}", path)
+    assert spec is not None and spec.loader is not None and network.function is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        built = getattr(module, network.function)()
+    except Exception as error:  # whatever the user's own code raises
+        raise ModelError(
+            f"{network.function}() of the file fails: {type(error).__name__}: {error}", where=path, mend="mend the file"
+        ) from error
+    if not isinstance(built, torch.nn.Module):
+        raise ModelError(f"{network.function}() returns no torch.nn.Module", where=path, mend="return the network")
+    if network.weights is not None:
+        weights = where.parent / network.weights
+        state = load_checkpoint(weights)
+        if network.weights_key is not None:
+            if network.weights_key not in state:
+                raise CheckpointError(f"has no key '{network.weights_key}'", where=weights, mend="mend weights_key")
+            state = state[network.weights_key]
+        load_strictly(built, state, weights)
+    return built.eval()

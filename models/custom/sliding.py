@@ -1,0 +1,102 @@
+"""Windows of a stage as a program: where they start, how they are weighted, and their sums."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from umd_engine.engine.accumulator import Accumulator, Sums
+from umd_engine.engine.unit import Unit
+from umd_engine.engine.windows import Triple, gaussian_weights, window_grid
+from umd_engine.engine.work import Program, Tensors, Work
+from umd_engine.errors import ModelError
+from umd_engine.models.custom.description import Windows
+from umd_engine.models.nnunet.protocol import pad_to
+
+SMALLEST = 1e-3  # MONAI's floor of a window's weights
+
+
+def starts_of(shape: Triple, windows: Windows) -> list[Triple]:
+    """First voxels of all windows, the last axis running fastest; a shape of at least the patch."""
+    if windows.placing == "even":
+        return window_grid(shape, windows.patch, 1 - windows.overlap)
+    axes = []
+    for n, patch in zip(shape, windows.patch, strict=True):
+        step = max(int(patch * (1 - windows.overlap)), 1)
+        count = -(-(n - patch) // step) + 1
+        axes.append([min(number * step, n - patch) for number in range(count)])
+    return list(itertools.product(*axes))  # type: ignore[arg-type]
+
+
+def weights_of(windows: Windows) -> torch.Tensor:
+    """float32 [*patch], above zero."""
+    if windows.blending == "constant":
+        return torch.ones(windows.patch)
+    if windows.blending == "gaussian":
+        return gaussian_weights(windows.patch, torch.float32, windows.sigma)
+    weights = torch.ones(())
+    for n in windows.patch:
+        line = torch.arange(n, dtype=torch.float32) - (n - 1) / 2
+        weights = weights[..., None] * torch.exp(line**2 / (-2 * (n * windows.sigma) ** 2))
+    return weights.clamp_(min=max(float(weights.min()), SMALLEST))
+
+
+def sums_of(
+    data: torch.Tensor, unit: Unit, windows: Windows, channels: int, classes: Sequence[int] = ()
+) -> Program[Sums]:
+    """Weighted float32 sums of a network's outputs over data [C, X, Y, Z], padded to a patch.
+
+    Args:
+        channels: the network's outputs a voxel.
+        classes: asked for one after the other in each window; the sums then have a channel a class.
+
+    Raises:
+        ModelError: outputs of another shape, or that are not finite.
+    """
+    padded, inner = pad_to(data, windows.patch)
+    if windows.padding == "edge" and padded.shape != data.shape:
+        sides = [(side.start, n - side.stop) for side, n in zip(inner, padded.shape[1:], strict=True)]
+        flat = [count for before_after in reversed(sides) for count in before_after]
+        padded = torch.nn.functional.pad(data[None], flat, mode="replicate")[0]
+    shape: Triple = tuple(padded.shape[1:])  # type: ignore[assignment]
+    starts = starts_of(shape, windows)
+    asked = [torch.tensor([number], device=data.device) for number in classes]
+    sums = Accumulator(len(classes) or channels, shape, weights_of(windows).to(data.device))
+    sink = _sink(sums, starts, (channels, *windows.patch), unit.name, max(len(asked), 1))
+    yield Work(unit, _items(padded, starts, windows.patch, asked), len(starts) * max(len(asked), 1), sink)
+    low, high = torch.aminmax(sums.values)
+    if not bool(torch.isfinite(low) & torch.isfinite(high)):
+        raise ModelError(f"{unit.name} gives infinite or undefined values", mend="use --precision fp32 or bf16")
+    return sums.sums().crop(inner)
+
+
+def _items(data: torch.Tensor, starts: list[Triple], patch: Triple, asked: Sequence[torch.Tensor]) -> Iterator[Tensors]:
+    for start in starts:
+        window = data[(slice(None), *(slice(s, s + p) for s, p in zip(start, patch, strict=True)))]
+        if not asked:
+            yield (window,)
+        for number in asked:
+            yield window, number
+
+
+def _sink(
+    sums: Accumulator, starts: list[Triple], shape: tuple[int, ...], name: str, asked: int
+) -> Callable[[int, Tensors], None]:
+    collected: list[torch.Tensor] = []
+
+    def add(item: int, outputs: Tensors) -> None:
+        values = outputs[0]
+        if tuple(values.shape) != shape:
+            raise ModelError(
+                f"{name} gives {tuple(values.shape)} instead of {shape}",
+                mend="mend output.channels, windows.patch or network.output of the description",
+            )
+        collected.append(values.to(sums.values.device))
+        if len(collected) == asked:  # a window's classes follow one another
+            whole = collected[0] if asked == 1 else torch.cat(collected)
+            collected.clear()
+            sums.add(starts[item // asked], whole)
+
+    return add

@@ -1,0 +1,87 @@
+"""One run of a model on one scan, to see whether its description is right: the phantom, or images of the user's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from umd_engine.data.phantom.cohort import make_subject
+from umd_engine.data.volume import Volume
+from umd_engine.engine.executor import run_program
+from umd_engine.kernels.resample import affine
+from umd_engine.models.custom.described import Described, windows_of
+from umd_engine.models.custom.frame import frame_of
+from umd_engine.models.custom.sliding import starts_of
+from umd_engine.models.model import Model, Segmentation
+from umd_engine.models.ready import open_unit, runtime_of
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What came out.
+
+    Attributes:
+        synthetic: the scan is the phantom.
+        millilitres: organ -> volume of its mask.
+        seconds: of preparing and segmenting.
+    """
+
+    images: tuple[Volume, ...]
+    segmentation: Segmentation
+    synthetic: bool
+    millilitres: dict[str, float]
+    seconds: float
+
+
+def try_model(model: Model, images: Sequence[Volume], synthetic: bool, device: torch.device) -> Trial:
+    """Segment one scan, with the backend that the model's files are for."""
+    began = time.perf_counter()
+    case = model.prepare(images, device)
+    backends = [runtime_of(unit) or "torch" for unit in model.units]
+    opened = {unit: open_unit(unit, backend, device) for unit, backend in zip(model.units, backends, strict=True)}
+    found: Segmentation = run_program(model.segment(case), opened.__getitem__)
+    voxel = float(abs(np.linalg.det(images[0].affine[:3, :3]))) / 1000
+    counts = torch.bincount(found.labels.flatten().long(), minlength=256).tolist()
+    volumes = {organ: voxel * sum(counts[number] for number in ids) for organ, ids in found.organs.items()}
+    return Trial(tuple(images), found, synthetic, volumes, time.perf_counter() - began)
+
+
+def count_windows(model: object, image: Volume) -> int | None:
+    """Windows of one scan, to say how long it may take; None where a localiser decides, or nothing is described."""
+    if not isinstance(model, Described) or model.description.localiser is not None:
+        return None
+    windows = windows_of(model.description)
+    shape = frame_of(model.description.grid, image.grid, model.turn).shape
+    padded = tuple(max(n, patch) for n, patch in zip(shape, windows.patch, strict=True))
+    return len(starts_of(padded, windows))  # type: ignore[arg-type]
+
+
+def phantom_images(channels: Sequence[str], seed: int = 0) -> list[Volume]:
+    """A made-up scan for a model's channels: a name with mr, t1, t2 or flair is shown MR, one with pet PET, else CT.
+
+    Channels of another grid are resampled onto the first one's, trilinear.
+    """
+    wanted = [_modality(channel) for channel in channels]
+    cohort = "petmri" if "mr" in wanted else "petct"
+    scans = {scan.modality: scan.image for scan in make_subject(cohort, 0, seed).scans}
+    chosen = [scans.get(modality) or scans["mr"] for modality in wanted]  # type: ignore[call-overload]
+    return [chosen[0], *(_onto(image, chosen[0]) for image in chosen[1:])]
+
+
+def _modality(channel: str) -> str:
+    name = channel.lower()
+    if any(word in name for word in ("mr", "t1", "t2", "flair")):
+        return "mr"
+    return "pet" if "pet" in name else "ct"
+
+
+def _onto(image: Volume, target: Volume) -> Volume:
+    if image.grid == target.grid:
+        return image
+    matrix = np.linalg.inv(image.affine) @ target.affine
+    voxels = np.ascontiguousarray(image.voxels, dtype=np.float32)[None]
+    return target.with_voxels(affine(voxels, matrix, target.shape, order=1, precision="float32")[0])

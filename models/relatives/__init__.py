@@ -1,0 +1,1 @@
+"""Relatives of nnU-Net: models that are made of nnU-Net's trained-model folders."""
