@@ -52,6 +52,7 @@ def _details(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "needs", row["needs"]
     yield "published", published_text(row["published"], row["otherwise"])
     yield "licence", f"code {row['licence']['code']}; weights {row['licence']['weights']}"
+    yield "verified", row["verified"]
     yield "checkpoint", row["checkpoint"] or "not found; looked for\n" + "\nor ".join(row["looked_for"])
     yield "options", _options(row["options"])
 

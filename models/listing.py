@@ -25,6 +25,7 @@ def describe(known: Entry) -> dict[str, Any]:
         "parts": dict(known.parameters),
         "published": _published(known),
         "otherwise": None if known.published else known.otherwise,
+        "verified": known.verified,
         "licence": {"code": known.code_licence, "weights": known.weights_licence},
         "options": known.defaults,
         "folder": str(model_folder(known)),
@@ -66,6 +67,12 @@ def markdown_table() -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def verified_table() -> str:
+    """The second table of docs/models.md."""
+    lines = ["| model | verified |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| `{known.name}` | {known.verified} |" for known in CATALOG.values())])
 
 
 def published_text(published: Mapping[str, Any] | None, otherwise: str) -> str:

@@ -88,6 +88,7 @@ class Entry:
         published: None where no address is known.
         otherwise: where weights come from then, in words.
         code_licence, weights_licence: SPDX names where there is one.
+        verified: what was held against other code, and with which weights.
         code: imports the implementation.
     """
 
@@ -102,6 +103,7 @@ class Entry:
     published: Published | None
     code_licence: str
     weights_licence: str
+    verified: str
     code: Callable[[], Implementation]
     otherwise: str = "everyone trains their own"
 

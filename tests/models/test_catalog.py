@@ -13,7 +13,7 @@ from umd_engine.cli import main
 from umd_engine.errors import MissingFileError, OptionError, UnknownNameError
 from umd_engine.models.catalog import CATALOG, Request
 from umd_engine.models.catalog.folder import checkpoints_folder
-from umd_engine.models.listing import markdown_table
+from umd_engine.models.listing import markdown_table, verified_table
 
 ROOT = Path(__file__).parents[2]
 PARITY = ROOT.parent / "shared" / "parity"
@@ -81,8 +81,9 @@ def test_parameters_of_nninteractive():
     assert sum(p.numel() for p in network.parameters()) == CATALOG["nninteractive"].parameters["network"]
 
 
-def test_the_documents_table_is_the_catalogues():
-    assert markdown_table() in (ROOT / "docs" / "models.md").read_text()
+def test_the_documents_tables_are_the_catalogues():
+    text = (ROOT / "docs" / "models.md").read_text()
+    assert markdown_table() in text and verified_table() in text
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 160])
