@@ -52,7 +52,7 @@ class Described:
         names = ["network"] if len(pieces) == 1 else ["localiser", "network"]
         channels = len(description.channels)
         self.units: Sequence[Unit] = [
-            unit_of(f"{name}.{part}", piece, stage, channels, description.prompts_of(stage))
+            unit_of(f"{name}.{part}", piece, stage, channels, description.told(stage))
             for part, piece, stage in zip(names, pieces, description.stages, strict=True)
         ]
         files = {

@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import Annotated, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from umd_engine.engine.unit import TensorSpec
 
 Positive = tuple[PositiveInt, PositiveInt, PositiveInt]
 Lengths = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
@@ -173,6 +176,22 @@ class Output(Strict):
         return self
 
 
+class Texts(Strict):
+    """Where the vectors of a text-prompted network come from.
+
+    file: .npz, a float32 vector a text. length: of a vector. at_once: the network takes this many vectors a call,
+    [N, at_once, length]; without it one, [N, length].
+    """
+
+    file: str
+    length: PositiveInt
+    at_once: PositiveInt | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.length,) if self.at_once is None else (self.at_once, self.length)
+
+
 class LocaliserOutput(Strict):
     """Where the localiser sees the body part: its channel above a threshold."""
 
@@ -239,7 +258,8 @@ class Description(Stage):
     orientation: str = "RAS"
     localiser: Localiser | None = None
     output: Output
-    prompts: Literal["none", "class", "point"] = "none"
+    prompts: Literal["none", "class", "point", "text"] = "none"
+    texts: Texts | None = None
 
     @field_validator("orientation")
     @classmethod
@@ -264,12 +284,26 @@ class Description(Stage):
     def _check_prompts(self) -> None:
         if self.prompts != "none" and (self.output.threshold is None or self.output.activation == "softmax"):
             raise ValueError("a prompted network answers in one channel: give a threshold, and sigmoid or none")
-        if self.prompts == "point" and (self.output.channels != 1 or len(self.output.organs) != 1):
-            raise ValueError("a network that takes points has one output channel and one organ: whatever was clicked")
+        if self.prompts in ("point", "text") and (self.output.channels != 1 or len(self.output.organs) != 1):
+            raise ValueError(
+                f"with prompts: {self.prompts} there is one output channel and one organ: what is asked for"
+            )
+        if (self.prompts == "text") != (self.texts is not None):
+            raise ValueError("prompts: text needs texts (file, length), and nothing else has them")
 
-    def prompts_of(self, stage: Stage) -> str:
-        """What a stage's network is told besides the image: the localiser is told nothing."""
-        return self.prompts if stage is self else "none"
+    def told(self, stage: Stage) -> tuple[TensorSpec, ...]:
+        """What a stage's network takes after the image, without the batch axis; the localiser is told nothing.
+
+        Points are one here; a network takes any number of them.
+        """
+        if stage is not self or self.prompts == "none":
+            return ()
+        if self.prompts == "class":
+            return (TensorSpec("class", (1,), torch.int64),)
+        if self.prompts == "point":
+            return TensorSpec("points", (1, 3)), TensorSpec("labels", (1,))
+        assert self.texts is not None
+        return (TensorSpec("embedding", self.texts.shape),)
 
     @property
     def stages(self) -> tuple[Stage, ...]:

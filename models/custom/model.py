@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from umd_engine.engine.work import Program
 from umd_engine.models.custom.decide import label_ids, labels_of
@@ -13,7 +16,9 @@ from umd_engine.models.custom.opening import Piece, open_network
 from umd_engine.models.custom.points import PointModel
 from umd_engine.models.custom.reading import read_description
 from umd_engine.models.custom.sliding import sums_of
+from umd_engine.models.custom.texts import TextModel
 from umd_engine.models.custom.trust import Options
+from umd_engine.models.custom.vectors import read_vectors
 from umd_engine.models.model import Segmentation
 
 
@@ -38,22 +43,27 @@ class OwnModel(Described):
         frame, data = yield from self.lattice(case)
         output, classes = self.description.output, self._classes
         channels = 1 if classes else output.channels
-        sums = yield from sums_of(data, self.units[-1], windows_of(self.description), channels, classes)
+        asked = [torch.tensor([number], device=data.device) for number in classes]
+        sums = yield from sums_of(data, self.units[-1], windows_of(self.description), channels, asked)
         del data
         return Segmentation(labels_of(sums, frame, self.turn, output, classes), self.organs)
 
 
-def load_own(name: str, path: Path, options: Options) -> OwnModel | PointModel:
+def load_own(name: str, path: Path, options: Options) -> OwnModel | PointModel | TextModel:
     """The model of a description file.
 
     Raises:
         MissingFileError, ModelError, CheckpointError, UnsupportedModelError, OptionError, BackendError: see
-        `read_description` and `open_network`.
+        `read_description`, `open_network` and `read_vectors`.
     """
     description = read_description(path)
     channels = len(description.channels)
     pieces = [
-        open_network(stage.network, stage, channels, description.prompts_of(stage), path, options.trust)
+        open_network(stage.network, stage, channels, description.told(stage), path, options.trust)
         for stage in description.stages
     ]
+    if description.texts is not None:
+        vectors = read_vectors(path.parent / description.texts.file, description.texts.length)
+        files = {**pieces[-1].files, description.texts.file: vectors.digest}
+        return TextModel(name, description, [*pieces[:-1], replace(pieces[-1], files=files)], vectors)
     return (PointModel if description.prompts == "point" else OwnModel)(name, description, pieces)

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from umd_engine.engine.backends.onnx_session import OnnxSession
+from umd_engine.engine.unit import TensorSpec
 from umd_engine.errors import BackendError, CheckpointError, ModelError, UnsupportedModelError
 
 OPSETS = range(11, 27)
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # others are operators from a library beside the file
-INPUTS = {"none": "an image", "class": "an image, a class number", "point": "an image, points, labels"}
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class OnnxFacts:
     one: bool
 
 
-def check_onnx(path: Path, patch: Sequence[int], channels: int, prompts: str) -> OnnxFacts:
+def check_onnx(path: Path, patch: Sequence[int], channels: int, told: Sequence[TensorSpec]) -> OnnxFacts:
     """Look at a file without loading its weights.
 
     Args:
-        patch: voxels that it will be called with. prompts: what it is told besides the image.
+        patch: voxels that it will be called with. told: what it takes after the image.
 
     Raises:
         CheckpointError: no ONNX file; external data that leaves the file's folder or is missing.
@@ -58,16 +58,17 @@ def check_onnx(path: Path, patch: Sequence[int], channels: int, prompts: str) ->
         _check_place(name, path)
     own = {tensor.name for tensor in model.graph.initializer}
     given = [value for value in model.graph.input if value.name not in own]
-    if len(given) != INPUTS[prompts].count(",") + 1:
-        fault = f"it has {len(given)} inputs, not {INPUTS[prompts]}"
+    if len(given) != 1 + len(told):
+        fault = f"it has {len(given)} inputs, not {', '.join(['image', *(spec.name for spec in told)])}"
         raise ModelError(fault, where=path, mend="mend prompts, or export again")
-    image = _shape(given[0], path)
-    _check_shape(image, [None, channels, *patch], "input", path)
-    _check_shape(_shape(model.graph.output[0], path), [None, None, None, None, None], "output", path)
-    batch = image[0]
-    if batch not in (None, 1):
-        raise ModelError(f"its batch is fixed at {batch}", where=path, mend="export it with a batch of 1 or any")
-    return OnnxFacts(opset, external, batch == 1)
+    batches = {_checked(given[0], [None, channels, *patch], "input", path)}
+    for value, spec in zip(given[1:], told, strict=True):
+        if spec.name == "embedding":
+            batches.add(_checked(value, [None, *spec.shape], spec.name, path))
+    _checked(model.graph.output[0], [None, None, None, None, None], "output", path)
+    if fixed := batches - {None, 1}:
+        raise ModelError(f"its batch is fixed at {fixed.pop()}", where=path, mend="export it with a batch of 1 or any")
+    return OnnxFacts(opset, external, 1 in batches)
 
 
 class OnnxNetwork(torch.nn.Module):
@@ -140,22 +141,20 @@ def _check_place(name: str, path: Path) -> None:
         raise CheckpointError(f"its external data '{name}' is missing", where=path, mend="copy it beside the file")
 
 
-def _shape(value: Any, path: Path) -> list[int | None]:
-    """Sizes, None where the file leaves them open."""
+def _checked(value: Any, wanted: Sequence[int | None], what: str, path: Path) -> int | None:
+    """The batch of an input or output that has the wanted shape; None where the file leaves a size open."""
     kind = value.type.tensor_type
     if not kind.HasField("shape"):
-        return [None] * 5
-    return [axis.dim_value if axis.HasField("dim_value") else None for axis in kind.shape.dim]
-
-
-def _check_shape(found: Sequence[int | None], wanted: Sequence[int | None], what: str, path: Path) -> None:
+        return None
+    found = [axis.dim_value if axis.HasField("dim_value") else None for axis in kind.shape.dim]
     fits = len(found) == len(wanted) and all(None in (a, b) or a == b for a, b in zip(found, wanted, strict=True))
     if not fits:
         raise ModelError(
             f"its {what} is {_words(found)}, not {_words(wanted)}",
             where=path,
-            mend="mend channels and the patch of the description, or export it again",
+            mend="mend channels, the patch or texts of the description, or export it again",
         )
+    return found[0]
 
 
 def _words(shape: Sequence[int | None]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,22 @@ class Opened(torch.nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         if not self.one or len(inputs[0]) == 1:
-            return self._picked(self.network(*inputs))
-        items = [self._picked(self.network(*(x[i : i + 1] for x in inputs))) for i in range(len(inputs[0]))]
+            return self._picked(self._called(*inputs))
+        items = [self._picked(self._called(*(x[i : i + 1] for x in inputs))) for i in range(len(inputs[0]))]
         return torch.cat(items)
+
+    def _called(self, *inputs: torch.Tensor) -> Any:
+        """What the network gives; what it raises, other than of memory, becomes an error of ours."""
+        try:
+            return self.network(*inputs)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            said = str(error).strip().splitlines() or [""]
+            if any(word in str(error).lower() for word in ("memory", "alloc")):
+                raise  # the executor's to mend
+            shapes = " and ".join(str(tuple(x.shape)) for x in inputs)
+            raise ModelError(
+                f"the network fails on {shapes}: {said[-1][:160]}", mend="mend the description, or the network"
+            ) from None
 
     def train(self, mode: bool = True) -> Opened:
         """Nothing: networks are opened as they are to run, and an exported one refuses to be asked."""
@@ -68,11 +81,13 @@ class Piece:
     code: str = ""
 
 
-def open_network(network: Network, stage: Stage, channels: int, prompts: str, where: Path, trust: str) -> Piece:
+def open_network(
+    network: Network, stage: Stage, channels: int, told: Sequence[TensorSpec], where: Path, trust: str
+) -> Piece:
     """Open a stage's network file.
 
     Args:
-        channels: of the image. prompts: what the network is told besides the image: none, class or point.
+        channels: of the image. told: what the network takes after it, of `Description.told`.
         where: the description.
 
     Raises:
@@ -85,7 +100,7 @@ def open_network(network: Network, stage: Stage, channels: int, prompts: str, wh
     if network.format == "onnx":
         from umd_engine.models.custom.onnx_file import OnnxNetwork, check_onnx
 
-        found = check_onnx(path, stage.patch, channels, prompts)
+        found = check_onnx(path, stage.patch, channels, told)
         files = {network.file: sha256_of(path), **{name: sha256_of(path.parent / name) for name in found.external}}
         one = network.batch == "one" or found.one
         return Piece(Opened(OnnxNetwork(path), _together(files), "onnxruntime", network.output, one), files)
@@ -104,14 +119,9 @@ def open_network(network: Network, stage: Stage, channels: int, prompts: str, wh
     return Piece(opened, files, network.format)
 
 
-def unit_of(name: str, piece: Piece, stage: Stage, channels: int, prompts: str) -> Unit:
-    """A stage's unit at its patch, with the inputs for a class, int64 [1], or a point, [1, 3] and its label [1]."""
-    inputs = [TensorSpec("image", (channels, *stage.patch))]
-    if prompts == "class":
-        inputs.append(TensorSpec("class", (1,), torch.int64))
-    if prompts == "point":
-        inputs += [TensorSpec("points", (1, 3)), TensorSpec("labels", (1,))]
-    return Unit(name, piece.module, tuple(inputs), ("values",))
+def unit_of(name: str, piece: Piece, stage: Stage, channels: int, told: Sequence[TensorSpec]) -> Unit:
+    """A stage's unit at its patch, with the inputs that it takes after the image."""
+    return Unit(name, piece.module, (TensorSpec("image", (channels, *stage.patch)), *told), ("values",))
 
 
 def _bundle(path: Path, network: Network) -> Piece:

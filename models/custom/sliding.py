@@ -44,13 +44,14 @@ def weights_of(windows: Windows) -> torch.Tensor:
 
 
 def sums_of(
-    data: torch.Tensor, unit: Unit, windows: Windows, channels: int, classes: Sequence[int] = ()
+    data: torch.Tensor, unit: Unit, windows: Windows, channels: int, asked: Sequence[torch.Tensor] = ()
 ) -> Program[Sums]:
     """Weighted float32 sums of a network's outputs over data [C, X, Y, Z], padded to a patch.
 
     Args:
         channels: the network's outputs a voxel.
-        classes: asked for one after the other in each window; the sums then have a channel a class.
+        asked: classes [1] or vectors of texts, asked for one after the other in each window; the sums then have
+            `channels` for each.
 
     Raises:
         ModelError: outputs of another shape, or that are not finite.
@@ -62,10 +63,10 @@ def sums_of(
         padded = torch.nn.functional.pad(data[None], flat, mode="replicate")[0]
     shape: Triple = tuple(padded.shape[1:])  # type: ignore[assignment]
     starts = starts_of(shape, windows)
-    asked = [torch.tensor([number], device=data.device) for number in classes]
-    sums = Accumulator(len(classes) or channels, shape, weights_of(windows).to(data.device))
-    sink = _sink(sums, starts, (channels, *windows.patch), unit.name, max(len(asked), 1))
-    yield Work(unit, _items(padded, starts, windows.patch, asked), len(starts) * max(len(asked), 1), sink)
+    times = max(len(asked), 1)
+    sums = Accumulator(channels * times, shape, weights_of(windows).to(data.device))
+    sink = _sink(sums, starts, (channels, *windows.patch), unit.name, times)
+    yield Work(unit, _items(padded, starts, windows.patch, asked), len(starts) * times, sink)
     low, high = torch.aminmax(sums.values)
     if not bool(torch.isfinite(low) & torch.isfinite(high)):
         raise ModelError(f"{unit.name} gives infinite or undefined values", mend="use --precision fp32 or bf16")
@@ -77,8 +78,8 @@ def _items(data: torch.Tensor, starts: list[Triple], patch: Triple, asked: Seque
         window = data[(slice(None), *(slice(s, s + p) for s, p in zip(start, patch, strict=True)))]
         if not asked:
             yield (window,)
-        for number in asked:
-            yield window, number
+        for one in asked:
+            yield window, one
 
 
 def _sink(
@@ -94,7 +95,7 @@ def _sink(
                 mend="mend output.channels, windows.patch or network.output of the description",
             )
         collected.append(values.to(sums.values.device))
-        if len(collected) == asked:  # a window's classes follow one another
+        if len(collected) == asked:  # what a window is asked follows one another
             whole = collected[0] if asked == 1 else torch.cat(collected)
             collected.clear()
             sums.add(starts[item // asked], whole)

@@ -75,6 +75,7 @@ output:
 
 # prompts: class                # the network's second input is a class number (int64 [N, 1]); needs a threshold
                                 # or point: points [N, P, 3] and labels [N, P] are its second and third input
+                                # or text: a vector [N, 768] of texts: {{file: organs.npz, length: 768}}
 """
 
 

@@ -68,7 +68,7 @@ def test_the_template_with_every_comment_taken_away_is_good_too():
         ({"output__organs": {"liver": 0}}, "background"),
         ({"output__organs": {}}, "output.organs"),
         ({"output__largest_component": ["lung"]}, "lung, which is no organ"),
-        ({"prompts": "text"}, "prompts"),
+        ({"prompts": "box"}, "prompts"),
         ({"prompts": "class"}, "threshold"),
         ({"prompts": "point", "output__threshold": 0.5, "output__activation": "none"}, "one output channel"),
         ({"network__function": "build"}, "function"),

@@ -40,9 +40,7 @@ def load_bundle(name: str, folder: Path, options: Options) -> OwnModel:
         raise MissingFileError("no such folder", where=folder, mend="give a MONAI bundle's folder")
     description = describe(Config(folder, options.config), name)
     # paths in the description are relative to the folder
-    piece = open_network(
-        description.network, description, len(description.channels), "none", folder / "bundle", trust=""
-    )
+    piece = open_network(description.network, description, len(description.channels), (), folder / "bundle", trust="")
     return OwnModel(name, description, [piece], "monai-bundle")
 
 
