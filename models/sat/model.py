@@ -80,7 +80,8 @@ class Sat:
         """The cut is taken for the whole scan, an organ's mask for an eighth of it."""
         x, y, z = lattice_shape(shape, spacing)
         scan, slab = math.prod(shape), x * y * min(z, PATCH[2])
-        preparing = 8 * scan + 12 * x * y * z  # as stored and float32; the lattice, its cut and a copy for quantiles
+        # as stored and as it is interpolated, in float64 where official; the lattice, its cut and a copy for quantiles
+        preparing = (12 if self.options.official else 8) * scan + 12 * x * y * z
         step = PATCH[2] // 2 / max(z, 1)  # of the scan, finished at once
         finishing = 8 * slab + 5 * int(scan * min(step, 1.0))  # an organ's means; its probabilities and mask
         sums = 4 * (organs + 1) * slab + 4 * organs * x * y

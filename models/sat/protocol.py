@@ -13,7 +13,7 @@ import torch
 
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program, Tensors, Work
-from umd_engine.errors import PromptError, UmdEngineError
+from umd_engine.errors import ModelError, PromptError, UmdEngineError
 from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.prompts import Prompt, PromptSource
 from umd_engine.models.sat.network import PATCH
@@ -88,7 +88,11 @@ def segment_queries(case: Case, queries: torch.Tensor, pieces: Pieces) -> Progra
 
     Args:
         queries: [organs, 768].
+
+    Raises:
+        ModelError: a logit is not finite.
     """
+    unit = pieces.network(len(queries))
     onto = OntoScan(case.frame, len(queries), nearest=pieces.official)
     weights = window_weights(pieces.patch).to(case.image.device)
     factors = torch.ones_like(weights) if pieces.official else weights
@@ -96,12 +100,15 @@ def segment_queries(case: Case, queries: torch.Tensor, pieces: Pieces) -> Progra
     starts = window_grid(case.frame.size, pieces.patch)
 
     def sink(number: int, outputs: Tensors) -> None:
+        low, high = torch.aminmax(outputs[0])
+        if not bool(torch.isfinite(low) & torch.isfinite(high)):  # NaN is above 0.5 nowhere: an empty mask
+            raise ModelError(f"{unit.name} gives infinite or undefined logits", mend="use --precision fp32 or bf16")
         probabilities = torch.sigmoid_(outputs[0])
         if pieces.official:  # under float16 autocast both factors and their product are
             probabilities = (probabilities.half() * weights.half()).float()
         slabs.add(starts[number], probabilities)
 
     items = ((window(case.image, start, pieces.patch), queries) for start in starts)
-    yield Work(pieces.network(len(queries)), items, len(starts), sink)
+    yield Work(unit, items, len(starts), sink)
     slabs.finish()
     return [onto.mask(number) for number in range(len(queries))]

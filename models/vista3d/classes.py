@@ -30,12 +30,14 @@ class ClassSet:
     """The classes of a published model.
 
     Attributes:
+        model: the catalogue's name of it.
         count: ids go from 1 to this.
         unsupported: ids among them that its authors refuse.
         lung: the ids that make up UMD's lung.
         everything: what `all` stands for.
     """
 
+    model: str
     count: int
     unsupported: frozenset[int]
     lung: tuple[int, ...]
@@ -68,17 +70,17 @@ class ClassSet:
             elif name in known:
                 organs[name] = known[name]
             else:
-                raise UnknownNameError("organ", name, known, where="vista3d")
+                raise UnknownNameError("organ", name, known, where=self.model)
         ids = unique(organs)
         if len(ids) > AT_ONCE:
-            raise OptionError(f"{len(ids)} classes are asked for", where="vista3d", mend=f"ask for {AT_ONCE} at most")
+            raise OptionError(f"{len(ids)} classes are asked for", where=self.model, mend=f"ask for {AT_ONCE} at most")
         return organs
 
     def _by_id(self, number: int) -> dict[str, tuple[int, ...]]:
         if not 1 <= number <= self.count or number in self.unsupported:
             refused = ", ".join(str(i) for i in sorted(self.unsupported))
             raise OptionError(
-                f"the model has no class {number}", where="vista3d", mend=f"use 1 to {self.count}, without {refused}"
+                f"the model has no class {number}", where=self.model, mend=f"use 1 to {self.count}, without {refused}"
             )
         return {NAMES[number - 1]: self.expand(number)}
 
@@ -88,5 +90,5 @@ def unique(organs: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(i for ids in organs.values() for i in ids))
 
 
-CT = ClassSet(132, frozenset({16, 18, 129, 130, 131}), LOBES, CT_BODY)
-CTMR = ClassSet(345, frozenset({16, 129, 130, 131, 133, *range(137, 146), 162}), (135, 136), MR_BODY)
+CT = ClassSet("vista3d", 132, frozenset({16, 18, 129, 130, 131}), LOBES, CT_BODY)
+CTMR = ClassSet("vista3d-ctmr", 345, frozenset({16, 129, 130, 131, 133, *range(137, 146), 162}), (135, 136), MR_BODY)

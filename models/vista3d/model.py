@@ -25,8 +25,10 @@ from umd_engine.models.vista3d.point_network import Pieces
 from umd_engine.models.vista3d.pointing import Wanted, segment_object, with_class
 from umd_engine.models.vista3d.prepare import Case, prepare_scan
 from umd_engine.models.vista3d.protocol import Pass, label_slabs
-from umd_engine.models.vista3d.recipe import SPACING, VISTA3D, VISTA3D_CTMR, Recipe
+from umd_engine.models.vista3d.recipe import PADDINGS, SPACING, VISTA3D, VISTA3D_CTMR, Recipe
 
+BY_RANK = 16  # bytes a voxel while a percentile is looked for: the image, its copy and their ranks
+STITCHED = 20  # bytes a voxel that points see: logits and their copy, numbers of components, masks
 WINDOWS_ALIVE = 4  # of an object: its window, its logits, and what is made of both
 
 
@@ -56,10 +58,11 @@ class _Loaded:
         return prepare_scan(images[0], device, self.recipe, self.options)
 
     def _held(self, shape: Triple, spacing: tuple[float, float, float]) -> tuple[int, Triple]:
-        """Bytes of a scan and its image at 1.5 mm while the latter is made, and its largest size."""
+        """Bytes of a scan, its copy to interpolate and its image at 1.5 mm while that is made, and its largest size."""
         x, y, z = (round(n * s / SPACING) + 1 for n, s in zip(shape, spacing, strict=True))
         precise = 8 if self.options.official else 4
-        return int(4 * math.prod(shape) + (8 + precise) * x * y * z), (x, y, z)
+        a_voxel = max(4 + precise, 0 if self.recipe.window else BY_RANK)
+        return int((4 + precise) * math.prod(shape) + a_voxel * x * y * z), (x, y, z)
 
 
 class Vista3D(_Loaded):
@@ -123,8 +126,9 @@ class Vista3DPoints(_Loaded):
 
     def nbytes(self, shape: Triple, spacing: tuple[float, float, float], organs: int) -> int:
         preparing, prepared = self._held(shape, spacing)
-        window = math.prod(self.patch)
-        return int(preparing + 4 * math.prod(prepared) + organs * (4 * WINDOWS_ALIVE * window + math.prod(shape)))
+        window, held = math.prod(self.patch), math.prod(prepared)
+        # the image; what points far apart see together, of one object at a time
+        return int(preparing + (4 + STITCHED) * held + organs * (4 * WINDOWS_ALIVE * window + math.prod(shape)))
 
     def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
         side_by_side = in_turn if self.options.official else together
@@ -154,7 +158,7 @@ def class_pass(name: str, network: torch.nn.Module, ids: Sequence[int], recipe: 
     as_features = len(ids) > WIDTH and not options.official
     unit = class_unit(name, network, () if as_features else ids, patch)
     table = class_table(network)[list(ids)] if as_features else None
-    return Pass(unit, table, len(ids), patch, recipe.padding, options)
+    return Pass(unit, table, len(ids), patch, PADDINGS[recipe.padding_of(options)], options)
 
 
 def load_vista3d(name: str, path: Path, options: Options) -> Model | PromptedModel:

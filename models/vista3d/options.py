@@ -12,6 +12,7 @@ CHOICES = {
     "mode": ("class", "point", "class+point"),
     "protocol": ("bundle", "research"),
     "images": ("ct", "any"),
+    "padding": ("", "zeros", "edge"),
 }
 DIVISOR = 16  # the encoder halves four times
 SMALLEST = 32  # of one voxel no norm can be taken
@@ -29,6 +30,7 @@ class Options:
         protocol: of the class mode. `bundle` overlaps windows by 0.25 with constant weights; `research`, that of the
             authors' command line, by 0.625 with Gaussian ones, scales before it resamples, and cuts nothing off.
         images: `ct` refuses an image whose intensities cannot be HU; `any` takes PET and MR as if they were CT.
+        padding: of an image smaller than the patch: `zeros` or `edge`, which is repeated; empty: as published.
         patch: the network's input, e.g. 96x96x96, multiples of 16 from 32 on; empty: the published one.
         skip_air: leave out windows of pure air, without a voxel above 0.05 of the scaled range (-863 HU); what only
             they cover becomes background.
@@ -39,20 +41,22 @@ class Options:
     organs: str = ""
     protocol: str = "bundle"
     images: str = "ct"
+    padding: str = ""
     patch: str = ""
     skip_air: bool = False
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
-                raise OptionError(
-                    f"{name} '{getattr(self, name)}' is unknown", where="vista3d", mend=f"use {' or '.join(known)}"
-                )
+                choices = " or ".join(choice for choice in known if choice)
+                raise OptionError(f"{name} '{getattr(self, name)}' is unknown", where="vista3d", mend=f"use {choices}")
         if self.patch:
             parse_patch(self.patch)
-        if self.mode != "class" and (self.protocol != "bundle" or self.skip_air or self.organs):
+        if self.mode != "class" and (self.protocol != "bundle" or self.skip_air or self.organs or self.padding):
             raise OptionError(
-                "protocol, skip_air and organs belong to the class mode", where="vista3d", mend="leave them out"
+                "protocol, skip_air, organs and padding belong to the class mode",
+                where="vista3d",
+                mend="leave them out",
             )
 
     @property

@@ -18,6 +18,7 @@ from umd_engine.models.vista3d.lattice import Lattice, Place
 from umd_engine.models.vista3d.point_network import SPECIAL, Pieces
 from umd_engine.models.vista3d.prepare import Case
 from umd_engine.models.vista3d.protocol import box, pad_before, padded
+from umd_engine.models.vista3d.slabs import check_finite
 
 # ids whose points get labels of their own: the preprocessing's default list, which its config leaves as it is
 SPECIAL_CLASSES = frozenset({25, 26, 27, 28, 29, 117})
@@ -55,6 +56,7 @@ def segment_object(case: Case, source: PromptSource, pieces: Pieces, wanted: Wan
 
     Raises:
         PromptError: a prompt that is no point, or a point outside the scan or its foreground.
+        ModelError: a logit is not finite.
     """
     asked = Points()
     mask: Mask | None = None
@@ -118,6 +120,7 @@ def _window(
         inputs += _tensors([place for place, _ in here], [label for _, label in here], pieces.patch, image.device)
     outputs: Tensors = yield from call(pieces.unit(len(here)), *inputs)
     logits = [output[0].to(image.device) for output in outputs]
+    check_finite(logits)  # NaN would read as outside of all windows
     if len(logits) == 1:
         return logits[0]
     return merged(logits[0], logits[1], [place for place, _ in here], [label for _, label in here])

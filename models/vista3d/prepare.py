@@ -50,8 +50,8 @@ def prepare_scan(volume: Volume, device: torch.device, recipe: Recipe, options: 
     if 0 in size:
         raise VoxelError("no voxel is above 0", where=volume.path, mend="check the image; a CT is given in HU")
     box = tuple(slice(lo, lo + n) for lo, n in zip(low, size, strict=True))
-    image = scaled(image[box].clone(memory_format=torch.contiguous_format), recipe, options.official, volume)
-    return Case(image, Lattice(volume.grid, axes, low, size))
+    image = image[box].clone(memory_format=torch.contiguous_format)
+    return Case(scaled(image, recipe, options.official, volume), Lattice(volume.grid, axes, low, size))
 
 
 def _as_research(image: torch.Tensor, volume: Volume, recipe: Recipe, options: Options) -> Case:

@@ -16,7 +16,7 @@ from umd_engine.models.vista3d.options import Options
 from umd_engine.models.vista3d.prepare import Case
 from umd_engine.models.vista3d.slabs import Finish, SlabSums, gaussian, slab_bytes, slowest_axis
 
-AT_ONCE = 1 << 22  # logits of features that are there at once
+AT_ONCE = 1 << 20  # logits of features that are there at once, but for those of one plane
 AIR = 0.05  # of the scaled range, -863 HU: above the noise of air
 
 
@@ -62,7 +62,7 @@ def label_slabs(case: Case, walk: Pass) -> Program[torch.Tensor]:
             # the first channel is the background's zero: the first largest wins, as argmax does
             found = finish(values, total.shape, total=total, orders=(0, 0, 0))
         else:
-            found = _decided(values / total, walk.table)
+            found = _decided(values, total, walk.table)
         placed.put(first, found[None])
 
     yield from walked(case, walk, decide, blank=0 if walk.table is not None else 1)
@@ -153,13 +153,17 @@ class _Placed:
             self.whole.narrow(self.axis + 1, at, rows.shape[self.axis + 1]).copy_(rows)
 
 
-def _decided(features: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-    """uint8 [x, y, z] of features [48, x, y, z]: the number of the first largest logit from 1, 0 where none is > 0."""
-    flat = features.flatten(1)
-    labels = torch.empty(flat.shape[1], dtype=torch.uint8, device=flat.device)
-    rows = table.to(flat)
-    for first in range(0, flat.shape[1], max(AT_ONCE // len(rows), 1)):
-        part = flat[:, first : first + max(AT_ONCE // len(rows), 1)]
-        best, which = (rows @ part).max(0)
-        labels[first : first + part.shape[1]] = torch.where(best > 0, which + 1, 0).to(torch.uint8)
-    return labels.view(features.shape[1:])
+def _decided(sums: torch.Tensor, total: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """uint8 [x, y, z] of summed features [48, x, y, z] and weights [x, y, z].
+
+    The number of the first largest logit from 1, 0 where none is > 0; a few planes at a time, as means and logits of
+    all would be as large as the sums again.
+    """
+    labels = torch.empty(total.shape, dtype=torch.uint8, device=total.device)
+    rows = table.to(sums)
+    planes = max(AT_ONCE // (len(rows) * total[0].numel()), 1)
+    for first in range(0, len(total), planes):
+        part = slice(first, first + planes)
+        best, which = classified(rows, (sums[:, part] / total[part])[None])[0].max(0)
+        labels[part] = torch.where(best > 0, which + 1, 0)
+    return labels

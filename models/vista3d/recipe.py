@@ -10,6 +10,7 @@ from umd_engine.models.vista3d.options import Options, Triple, parse_patch
 
 SPACING = 1.5  # mm
 MARGIN = 10  # voxels around the foreground
+PADDINGS = {"zeros": "constant", "edge": "replicate"}  # as torch.nn.functional.pad names them
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,7 @@ class Recipe:
         name: the catalogue's.
         patch: the network's input in voxels of 1.5 mm.
         window: intensities (HU) that become 0 and 1; None: the image's own percentiles 1 and 99.
-        padding: of an image smaller than the patch: "constant" (zeros) or "replicate" (its edge). Windows around points
-            are padded with zeros.
+        padding: of an image smaller than the patch: "zeros" or "edge". Windows around points are padded with zeros.
     """
 
     name: str
@@ -33,6 +33,9 @@ class Recipe:
     def patch_of(self, options: Options) -> Triple:
         return parse_patch(options.patch) if options.patch else self.patch
 
+    def padding_of(self, options: Options) -> str:
+        return options.padding or self.padding
+
     def described(self, options: Options) -> dict[str, Any]:
         """What of it decides an answer; JSON-able."""
         return {
@@ -40,9 +43,9 @@ class Recipe:
             "margin": MARGIN,
             "patch_size": self.patch_of(options),
             "window": self.window or "percentiles 1 to 99",
-            "padding": self.padding,
+            "padding": self.padding_of(options),
         }
 
 
-VISTA3D = Recipe("vista3d", CT, (128, 128, 128), (-963.8247715525971, 1053.678477684517), "constant")
-VISTA3D_CTMR = Recipe("vista3d-ctmr", CTMR, (192, 192, 128), None, "replicate")
+VISTA3D = Recipe("vista3d", CT, (128, 128, 128), (-963.8247715525971, 1053.678477684517), "zeros")
+VISTA3D_CTMR = Recipe("vista3d-ctmr", CTMR, (192, 192, 128), None, "edge")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
@@ -117,13 +117,18 @@ class SlabSums:
 
     def _finish(self, rows: int) -> None:
         values = self.values.narrow(self.axis + 1, 0, rows)
-        low, high = torch.aminmax(values)
-        if not bool(torch.isfinite(low) & torch.isfinite(high)):
-            raise ModelError("the network gives infinite or undefined logits", mend="use --precision fp32 or bf16")
+        check_finite(values)
         self.finish(self._first, values, self.total[0].narrow(self.axis, 0, rows))
         for held in (self.values, self.total):
             _move_on(held, self.axis + 1, rows)
         self._first += rows
+
+
+def check_finite(channels: Iterable[torch.Tensor]) -> None:
+    """Raise ModelError unless all are finite; one at a time, as torch copies views to reduce them."""
+    ends = torch.stack([end for channel in channels for end in torch.aminmax(channel)])
+    if not bool(torch.isfinite(ends).all()):
+        raise ModelError("the network gives infinite or undefined logits", mend="use --precision fp32 or bf16")
 
 
 def _in_layers(lines: Sequence[Sequence[int]], axis: int) -> list[Triple]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from memory_common import peak
 from sat_common import CPU, TINY, Asking, filled, save, scene, text_weights, vocabulary
 
 from umd_engine.engine.executor import run_program
@@ -148,6 +149,15 @@ def test_bytes_grow_with_the_slab_not_with_the_scan(model):
     whole = 4 * 14 * 500 * 500 * 600
     assert tall - short < (whole - sums) / 2
     assert model.nbytes((500, 500, 600), (1.0, 1.0, 3.0), 100) > tall + 4 * 87 * 500 * 500 * 96
+
+
+def test_bytes_of_preparing_are_declared(model, monkeypatch):
+    """Fine voxels, as they count most in the interpolation; `official` holds them in float64 too."""
+    volume, _ = scene((150, 140, 130), np.diag([0.4, 0.4, 0.4, 1.0]))
+    for variant in ("engine", "official"):
+        monkeypatch.setattr(model, "options", Options(variant=variant))
+        found = peak(lambda: model.prepare([volume], CPU)) + 4 * volume.voxels.size  # NumPy's copy of the scan
+        assert found <= model.nbytes(volume.shape, volume.grid.spacing, 0)
 
 
 @pytest.mark.full

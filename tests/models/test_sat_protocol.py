@@ -6,7 +6,7 @@ import torch
 from sat_common import CPU, LEVELS, SMALL, Asking, Looking, dice, in_file_order, scene, seeing, turned
 
 from umd_engine.data.volume import Volume
-from umd_engine.errors import PromptError, UmdEngineError, UnknownNameError, VoxelError
+from umd_engine.errors import ModelError, PromptError, UmdEngineError, UnknownNameError, VoxelError
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import Click, Prompt
 from umd_engine.models.sat.frame import SPACING, lattice_shape
@@ -153,6 +153,18 @@ def test_nothing_found_is_an_empty_mask():
 
     found = Looking(Never(), lambda organ: torch.zeros(768)).run(case, sources())
     assert all(not mask.voxels.numel() and mask.shape == volume.shape for mask in found)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_undefined_logits_are_no_empty_mask(value):
+    volume, _ = scene()
+
+    class Broken(torch.nn.Module):
+        def forward(self, image, queries):
+            return torch.full((*queries.shape[:2], *SMALL), value)
+
+    with pytest.raises(ModelError, match="infinite or undefined"):
+        Looking(Broken(), lambda organ: torch.zeros(768)).run(prepared(volume), sources())
 
 
 @pytest.mark.parametrize("affine", [None, turned((2, 0, 1), (True, False, True), (0.7, 2.2, 1.3), True)])

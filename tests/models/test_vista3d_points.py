@@ -5,15 +5,17 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from memory_common import peak
 from vista3d_common import GRIDS, affine, scan
 
-from umd_engine.engine.executor import Executor, Job
+from umd_engine.engine.executor import Executor, Job, run_program
 from umd_engine.engine.unit import Unit
-from umd_engine.errors import PromptError, UnknownNameError
+from umd_engine.errors import ModelError, PromptError, UnknownNameError
 from umd_engine.models.prompts import Box, Click, Prompt, world_of
 from umd_engine.models.ready import open_unit
 from umd_engine.models.vista3d.model import Vista3DPoints
 from umd_engine.models.vista3d.options import Options
+from umd_engine.models.vista3d.pointing import Wanted, segment_object
 from umd_engine.models.vista3d.recipe import VISTA3D
 
 CPU = torch.device("cpu")
@@ -96,6 +98,36 @@ def test_clicks_that_cannot_be_used():
     assert "outside the scan" in str(found[0]) and "above 0" in str(found[1])
     assert found[3].voxels.sum() == 1000  # a negative click alone: the official code keeps every component
     assert found[4].voxels.numel() == 0
+
+
+def test_undefined_logits_are_no_empty_mask():
+    class Broken(torch.nn.Module):
+        def forward(self, image, points, labels):
+            return image * torch.nan
+
+    class Breaking(Toys):
+        def unit(self, points):
+            return self.asked.setdefault(points, Unit("broken", Broken().eval(), (), ("point_logits",)))
+
+    labels = np.full((40, 40, 40), 9, np.uint8)
+    labels[0] = 0
+    volume = scan(labels, affine((1.5,) * 3))
+    (found,), _ = pointed(volume, [[[((20, 20, 20), True)]]], Breaking())
+    assert isinstance(found, ModelError) and "infinite or undefined" in str(found)
+
+
+def test_memory_of_points_far_apart_is_declared():
+    labels = np.full((90, 80, 70), 9, np.uint8)
+    labels[40:48] = 0
+    volume = scan(labels, affine((1.5,) * 3))
+    model = Vista3DPoints.__new__(Vista3DPoints)
+    model.name, model.options, model.recipe, model.with_class = "v", Options(mode="point"), VISTA3D, False
+    model.pieces, model.patch = Toys(), Toys.patch
+    case = model.prepare([volume], CPU)
+    program = segment_object(case, Script([[((9, 9, 9), True), ((80, 70, 60), True)]], volume.affine), Toys(), Wanted())
+    found = peak(lambda: run_program(program, OPEN, 1))
+    declared = model.nbytes(volume.shape, (1.5,) * 3, 1) - model._held(volume.shape, (1.5,) * 3)[0]
+    assert 10 * case.image.numel() < found <= declared
 
 
 def test_class_and_point_takes_one_class():

@@ -1,12 +1,11 @@
 """VISTA3D's protocol with networks that stand in for the big one: slabs, grids, organs, windows, bad input."""
 
-import weakref
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from memory_common import peak
 from vista3d_common import GRIDS, affine, scan
 
 from umd_engine.data.volume import Volume
@@ -18,8 +17,8 @@ from umd_engine.models.vista3d.classes import CT, CTMR, unique
 from umd_engine.models.vista3d.model import Vista3D
 from umd_engine.models.vista3d.options import CtmrOptions, Options
 from umd_engine.models.vista3d.prepare import prepare_scan
-from umd_engine.models.vista3d.protocol import Pass, label_slabs, mean_logits
-from umd_engine.models.vista3d.recipe import VISTA3D, VISTA3D_CTMR
+from umd_engine.models.vista3d.protocol import AT_ONCE, Pass, label_slabs, mean_logits
+from umd_engine.models.vista3d.recipe import PADDINGS, VISTA3D, VISTA3D_CTMR
 from umd_engine.models.vista3d.slabs import SlabSums, gaussian, slab_bytes, slowest_axis
 
 CPU = torch.device("cpu")
@@ -156,49 +155,36 @@ def test_many_classes_are_summed_as_features():
     assert torch.equal(labels.long()[clear], torch.where(best[0] > 0, which[0] + 1, 0)[clear])
 
 
-class Alive(TorchDispatchMode):
-    """The most bytes that tensors of at least `least` bytes held at once."""
-
-    def __init__(self, least):
-        super().__init__()
-        self.least, self.now, self.peak, self.known = least, 0, 0, set()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(tensor, torch.Tensor):
-                self.see(tensor.untyped_storage())
-        return result
-
-    def see(self, storage):
-        key, size = storage._cdata, storage.nbytes()
-        if size >= self.least and key not in self.known:
-            self.known.add(key)
-            self.now += size
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self.gone, key, size)
-
-    def gone(self, key, size):
-        self.known.discard(key)
-        self.now -= size
-
-
-@pytest.mark.parametrize("depth", [128, 256])
-def test_memory_is_that_of_a_slab_whatever_the_length(depth):
-    shape, patch, classes = (40, 36, depth), (32, 32, 32), 20
+@pytest.mark.parametrize("depth", [110, 150])
+@pytest.mark.parametrize("as_features", [False, True])
+def test_memory_is_that_of_a_slab_whatever_the_length(depth, as_features):
+    shape, patch, classes = (100, 96, depth), (32, 32, 32), 60
     volume = Volume.from_array(np.random.default_rng(7).normal(200, 300, shape).astype(np.float32), affine((1.5,) * 3))
     case = prepare_scan(volume, CPU, VISTA3D, Options())
-    passing = walk(Mixed(classes), classes, Options())
-    wanted = slab_bytes(classes + 1, shape, patch, 2)
-    assert passing.nbytes(shape) == wanted == 4 * 22 * 32 * 40 * 36
-    sums = SlabSums(classes, shape, torch.ones(patch), 0.25, 2, lambda *_: None, blank=1)
-    assert sums.nbytes == wanted
-    del sums
-    with Alive(wanted // 32) as alive:
-        run_program(label_slabs(case, passing), OPEN, 1)
-    window = 4 * classes * 32**3
-    assert wanted <= alive.peak <= wanted + 8 * window  # the network's own tensors are windows
-    assert alive.peak < 4 * classes * 40 * 36 * depth or depth == 128
+    channels = 48 if as_features else classes
+    table = torch.randn((classes, 48), generator=torch.Generator().manual_seed(4)) if as_features else None
+    passing = walk(Mixed(channels), classes, Options(), table)
+    held = channels if as_features else channels + 1  # the background's zeros
+    wanted = slab_bytes(held, shape, patch, 2)
+    assert passing.nbytes(shape) == wanted == 4 * (held + 1) * 32 * 100 * 96
+    window = 4 * channels * 32**3
+    found = peak(lambda: run_program(label_slabs(case, passing), OPEN, 1))
+    # the stand-in's own tensors are windows; besides the labels, and logits of a few planes
+    extra = 5 * window + 12 * AT_ONCE + 3 * np.prod(shape)
+    assert wanted <= found <= wanted + extra
+
+
+@pytest.mark.parametrize("variant", ["engine", "official"])
+@pytest.mark.parametrize("recipe", [VISTA3D, VISTA3D_CTMR], ids=lambda recipe: recipe.name)
+def test_memory_of_preparing_is_declared(recipe, variant):
+    shape, spacing = (130, 120, 90), (1.3, 1.5, 1.8)
+    options = (Options if recipe is VISTA3D else CtmrOptions)(variant=variant)
+    volume = Volume.from_array(np.random.default_rng(7).normal(200, 900, shape).astype(np.int16), affine(spacing))
+    model = Vista3D.__new__(Vista3D)
+    model.options, model.recipe = options, recipe
+    prepare_scan(volume, CPU, recipe, options)
+    declared = model._held(shape, spacing)[0] - 4 * volume.voxels.size  # the copy of the scan is NumPy's here
+    assert 0.6 * declared < peak(lambda: prepare_scan(volume, CPU, recipe, options)) <= declared
 
 
 def test_117_classes_of_a_whole_body_stay_below_8_gb():
@@ -210,6 +196,24 @@ def test_117_classes_of_a_whole_body_stay_below_8_gb():
     assert passing.nbytes(shape) == 4 * 49 * 128 * 512 * 512 < 8e9
     official = walk(module, 117, Options(variant="official"), None, (128, 128, 128))
     assert official.nbytes((341, 341, 600)) > 8e9  # the official variant sums classes, along x
+
+
+def test_an_image_smaller_than_a_window_is_padded_as_published_or_as_chosen():
+    assert (VISTA3D.padding_of(Options()), VISTA3D_CTMR.padding_of(CtmrOptions())) == ("zeros", "edge")
+    assert VISTA3D.described(Options(padding="edge"))["padding"] == "edge"
+    seen = []
+
+    class Noting(torch.nn.Module):
+        def forward(self, image):
+            seen.append(image[0, 0].clone())
+            return image
+
+    volume = Volume.from_array(np.full((20, 40, 40), 500, np.float32), affine((1.5,) * 3))
+    case = prepare_scan(volume, CPU, VISTA3D, Options(images="any"))
+    for padding in (PADDINGS["zeros"], PADDINGS["edge"]):
+        run_program(label_slabs(case, walk(Noting(), 1, Options(), padding=padding)), OPEN, 1)
+    outside = [image[:6] for image in (seen[0], seen[-1])]
+    assert not outside[0].any() and bool((outside[1] > 0.7).all())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -244,6 +248,8 @@ def test_organs_by_name_and_by_id():
     with pytest.raises(UnknownNameError):
         CT.asked("thymus")  # which only the CT and MR model knows
     assert CTMR.asked("thymus")
+    with pytest.raises(OptionError, match=r"^vista3d-ctmr: .*no class 162"):
+        CTMR.asked("162")
     with pytest.raises(OptionError, match="classes are asked for"):
         CTMR.asked(",".join(str(i) for i in range(1, 346) if i not in CTMR.unsupported))
 
@@ -255,6 +261,8 @@ def test_options_that_do_not_go_together():
         {"protocol": "paper"},
         {"images": "mr"},
         {"mode": "point", "organs": "1"},
+        {"padding": "constant"},
+        {"mode": "point", "padding": "edge"},
     ):
         with pytest.raises(OptionError):
             Options(**bad)
