@@ -31,9 +31,9 @@ def _total() -> Implementation:
 OWN = (
     Entry(
         name="custom",
-        summary="a model of one's own, described in a YAML file: ONNX, TorchScript, torch.export or Python",
+        summary="a model of one's own, described in a YAML file, prompts too: ONNX, TorchScript, torch.export or Python",
         needs="a description, my.yaml (umd-engine models new)",
-        prompts=("text", "point"),
+        prompts=(),  # until it is opened: the description says
         patch="described",
         spacing="described",
         parameters={},
