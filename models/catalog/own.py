@@ -31,7 +31,7 @@ def _total() -> Implementation:
 OWN = (
     Entry(
         name="custom",
-        summary="a model of one's own, described in a YAML file, prompts too: ONNX, TorchScript, torch.export or Python",
+        summary="a model of one's own, described in a file, prompts too: ONNX, TorchScript, torch.export, Python",
         needs="a description, my.yaml (umd-engine models new)",
         prompts=(),  # until it is opened: the description says
         patch="described",
