@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -41,12 +42,17 @@ class Unit:
         digest = hashlib.sha256()
         shapes = [(spec.name, spec.shape, str(spec.dtype)) for spec in self.inputs]
         digest.update(json.dumps([str(self.module), shapes, self.outputs]).encode())
-        for name, tensor in sorted(self.module.state_dict().items()):
-            digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        add_weights(digest, self.module.state_dict())
         return digest.hexdigest()
 
     def example(self, batch: int) -> tuple[torch.Tensor, ...]:
         """Random inputs of the unit's shapes, never zeros: zeros hide wrong indexing and run faster."""
         generator = torch.Generator().manual_seed(0)
         return tuple(torch.randn((batch, *spec.shape), generator=generator).to(spec.dtype) for spec in self.inputs)
+
+
+def add_weights(digest: hashlib._Hash, state: Mapping[str, torch.Tensor]) -> None:
+    """Feed names, types, shapes and values of a state dict to a digest, in the order of names."""
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

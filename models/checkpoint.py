@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 import struct
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from umd_engine.engine.unit import add_weights
 from umd_engine.errors import CheckpointError, MissingFileError
 
 # what torch raises on files that are cut, mixed up or something else
@@ -94,3 +97,10 @@ def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where
             shapes=shapes,
         )
     module.load_state_dict(state, strict=True)
+
+
+def hash_of_weights(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of a state dict's names, types, shapes and values."""
+    digest = hashlib.sha256()
+    add_weights(digest, state)
+    return digest.hexdigest()

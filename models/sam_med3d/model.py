@@ -16,11 +16,12 @@ from umd_engine.engine.together import in_turn, together
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import UmdEngineError, VoxelError
+from umd_engine.models.checkpoint import hash_of_weights
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import PromptSource
 from umd_engine.models.sam_med3d.axes import SPACING
 from umd_engine.models.sam_med3d.lattice import Lattice
-from umd_engine.models.sam_med3d.network import Pieces, read_network, weights_hash
+from umd_engine.models.sam_med3d.network import Pieces, read_network
 from umd_engine.models.sam_med3d.options import Options
 from umd_engine.models.sam_med3d.prompt_encoder import CROP
 from umd_engine.models.sam_med3d.protocol import Case, Organ
@@ -41,7 +42,7 @@ class SamMed3D:
     def __init__(self, name: str, path: Path, options: Options):
         self.name, self.options = name, options
         network = read_network(path, reduced=options.encoder == "reduced")
-        self.weights = weights_hash(network)
+        self.weights = hash_of_weights(network.state_dict())
         self.pieces = Pieces(name, network)
         self.protocol: Mapping[str, Any] = {
             "name": "sam-med3d-turbo",

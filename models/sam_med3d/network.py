@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -99,12 +98,3 @@ def read_network(path: Path, reduced: bool) -> Network:
     network.to_empty(device="cpu")
     load_strictly(network, state, path)
     return network
-
-
-def weights_hash(network: torch.nn.Module) -> str:
-    """SHA-256 over names, shapes and values, whichever form the encoder takes."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()

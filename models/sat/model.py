@@ -16,6 +16,7 @@ from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import UmdEngineError, VoxelError
+from umd_engine.models.checkpoint import hash_of_weights
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import PromptSource
 from umd_engine.models.sat.frame import SPACING, lattice_shape
@@ -23,7 +24,7 @@ from umd_engine.models.sat.network import NANO, PATCH, PRO, Size, network_unit
 from umd_engine.models.sat.options import Options
 from umd_engine.models.sat.prepare import Case, prepare_scan
 from umd_engine.models.sat.protocol import Pieces, segment_organs
-from umd_engine.models.sat.published import hash_of, load_published
+from umd_engine.models.sat.published import load_published, named_once
 from umd_engine.models.sat.text import TextEncoder
 from umd_engine.models.sat.text_state import read_text_state
 
@@ -53,7 +54,7 @@ class Sat:
         self.text = TextEncoder(
             text, Path(options.tokenizer) if options.tokenizer else None, any_name=options.names == "any"
         )
-        hashes = hash_of(self.network.state_dict()) + hash_of(text.all)
+        hashes = hash_of_weights(named_once(self.network.state_dict())) + hash_of_weights(text.all)
         self.weights = hashlib.sha256(hashes.encode()).hexdigest()
         self._units: dict[int, Unit] = {}
         self.unit(ORGANS)

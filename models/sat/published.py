@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -97,11 +96,7 @@ def _check_size(state: Mapping[str, torch.Tensor], size: Size, where: Path) -> N
             )
 
 
-def hash_of(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of names, types, shapes and values; a layer with two names counts once."""
-    digest, aliases = hashlib.sha256(), aliases_of(state)
-    for name, tensor in sorted(state.items()):
-        if name not in aliases:
-            digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+def named_once(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without the second names of layers that have two."""
+    aliases = aliases_of(state)
+    return {name: tensor for name, tensor in state.items() if name not in aliases}

@@ -15,6 +15,7 @@ from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import UmdEngineError, VoxelError
+from umd_engine.models.checkpoint import hash_of_weights
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import PromptSource
 from umd_engine.models.segvol.network import EMBEDDING, PromptShape, decoder_unit, encoder_unit
@@ -22,7 +23,7 @@ from umd_engine.models.segvol.options import Options
 from umd_engine.models.segvol.prepare import Case, prepare_scan
 from umd_engine.models.segvol.prompt_tokens import WINDOW
 from umd_engine.models.segvol.protocol import AT_ONCE, Pieces, segment_organs
-from umd_engine.models.segvol.published import hash_of, load_published
+from umd_engine.models.segvol.published import load_published
 from umd_engine.models.segvol.text import TEMPLATE, TextEncoder
 
 
@@ -43,7 +44,7 @@ class SegVol:
         self.name, self.options = name, options
         self.network, text = load_published(path)
         self.text = TextEncoder(text, Path(options.tokenizer) if options.tokenizer else None)
-        hashes = hash_of(self.network.state_dict()) + hash_of(text)
+        hashes = hash_of_weights(self.network.state_dict()) + hash_of_weights(text)
         self.weights = hashlib.sha256(hashes.encode()).hexdigest()
         self.encoder = encoder_unit(name, self.network)
         self._decoders: dict[PromptShape, Unit] = {}

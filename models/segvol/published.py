@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -79,12 +78,3 @@ def _check_text(text: Mapping[str, torch.Tensor], where: Path) -> None:
             unexpected=unexpected,
             shapes=shapes,
         )
-
-
-def hash_of(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of names, types, shapes and values."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -15,11 +15,12 @@ from umd_engine.engine.together import in_turn, together
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import PromptError, UmdEngineError, UnknownNameError, VoxelError
+from umd_engine.models.checkpoint import hash_of_weights
 from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.model import Model, PromptedModel, Segmentation
 from umd_engine.models.prompts import PromptSource
 from umd_engine.models.vista3d.classes import unique
-from umd_engine.models.vista3d.network import WIDTH, class_table, class_unit, read_network, weights_hash
+from umd_engine.models.vista3d.network import WIDTH, class_table, class_unit, read_network
 from umd_engine.models.vista3d.options import CtmrOptions, Options
 from umd_engine.models.vista3d.point_network import Pieces
 from umd_engine.models.vista3d.pointing import Wanted, segment_object, with_class
@@ -84,7 +85,7 @@ class Vista3D(_Loaded):
             organ: tuple(self.ids.index(i) + 1 for i in ids) for organ, ids in asked.items()
         }
         network = read_network(path)
-        self.weights = weights_hash(network)
+        self.weights = hash_of_weights(network.state_dict())
         self.walk = class_pass(name, network, self.ids, recipe, options)
 
     @property
@@ -114,7 +115,7 @@ class Vista3DPoints(_Loaded):
     def __init__(self, name: str, path: Path, options: Options, recipe: Recipe = VISTA3D):
         super().__init__(name, options, recipe)
         network = read_network(path)
-        self.weights = weights_hash(network)
+        self.weights = hash_of_weights(network.state_dict())
         self.with_class = options.mode == "class+point"
         self.table = class_table(network)
         self.pieces = Pieces(name, network, self.patch, self.with_class)

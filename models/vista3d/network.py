@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,15 +65,6 @@ def _file(path: Path) -> Path:
     if found is None:
         raise MissingFileError("no model.pt there", where=path, mend="give the checkpoint, or the bundle's folder")
     return found
-
-
-def weights_hash(network: nn.Module) -> str:
-    """SHA-256 over names, shapes and values."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 @torch.no_grad()

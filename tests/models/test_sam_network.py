@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from umd_engine.errors import CheckpointError, MissingFileError
+from umd_engine.models.checkpoint import hash_of_weights
 from umd_engine.models.parity.recipe import fill
 from umd_engine.models.parity.recording import find_recordings
 from umd_engine.models.parity.sam_med3d import _Check, check_sam_med3d
@@ -16,7 +17,7 @@ from umd_engine.models.ready import open_unit
 from umd_engine.models.sam_med3d.attention import Attention
 from umd_engine.models.sam_med3d.decoder import MaskDecoder
 from umd_engine.models.sam_med3d.model import SamMed3D
-from umd_engine.models.sam_med3d.network import Network, Pieces, weights_hash
+from umd_engine.models.sam_med3d.network import Network, Pieces
 from umd_engine.models.sam_med3d.options import Options
 from umd_engine.models.sam_med3d.prompt_encoder import PromptEncoder
 
@@ -178,9 +179,9 @@ def test_the_exported_decoder_is_the_module(decoder, tmp_path, monkeypatch):
 def test_weights_hash_sees_names_and_values():
     one, two = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     two.load_state_dict(one.state_dict())
-    assert weights_hash(one) == weights_hash(two)
+    assert hash_of_weights(one.state_dict()) == hash_of_weights(two.state_dict())
     torch.nn.init.zeros_(two.bias)
-    assert weights_hash(one) != weights_hash(two)
+    assert hash_of_weights(one.state_dict()) != hash_of_weights(two.state_dict())
 
 
 def recordings(folder):
