@@ -12,7 +12,7 @@ from typing_extensions import TypeIs
 from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
-from umd_engine.errors import UmdEngineError
+from umd_engine.errors import UmdEngineError, VoxelError
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import PromptSource
 
@@ -115,3 +115,18 @@ def default_prompt(model: PromptedModel) -> str:
 def one_stream(model: PromptedModel) -> bool:
     """Whether its own random draws run on from organ to organ, as in official code, so that a scan is done whole."""
     return getattr(model, "one_stream", False)
+
+
+def only_image(model: str, images: Sequence[Volume]) -> Volume:
+    """The image of a scan for a model of one channel.
+
+    Raises:
+        VoxelError: the scan has another number of images.
+    """
+    if len(images) != 1:
+        raise VoxelError(
+            f"{model} takes one image, the scan has {len(images)}",
+            where=images[0].path if images else None,
+            mend="list one image a scan in the manifest",
+        )
+    return images[0]

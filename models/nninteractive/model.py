@@ -14,8 +14,9 @@ from umd_engine.data.volume import Volume
 from umd_engine.engine.together import in_turn, together
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.engine.work import Program
-from umd_engine.errors import UmdEngineError, VoxelError
+from umd_engine.errors import UmdEngineError
 from umd_engine.models.mask import Mask
+from umd_engine.models.model import only_image
 from umd_engine.models.nninteractive.draws import Draws, keyed, numpys_stream
 from umd_engine.models.nninteractive.folder import read_settings
 from umd_engine.models.nninteractive.network import find_fold, read_network
@@ -79,13 +80,8 @@ class NnInteractive:
         Raises:
             VoxelError: several images, or voxels that cannot be normalised.
         """
-        if len(images) != 1:
-            raise VoxelError(
-                f"{self.name} takes one image, the scan has {len(images)}",
-                where=images[0].path if images else None,
-                mend="list one image in the manifest",
-            )
-        return prepare_scan(images[0], device, self.options.official)
+        image = only_image(self.name, images)
+        return prepare_scan(image, device, self.options.official)
 
     def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
         """Every organ's last mask on the scan's grid; the official variant takes the organs one after another."""

@@ -21,9 +21,9 @@ import torch
 from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
-from umd_engine.errors import CheckpointError, MissingFileError, OptionError, UnsupportedModelError, VoxelError
+from umd_engine.errors import CheckpointError, MissingFileError, OptionError, UnsupportedModelError
 from umd_engine.kernels.resample import zoom
-from umd_engine.models.model import Segmentation
+from umd_engine.models.model import Segmentation, only_image
 from umd_engine.models.nnunet.model import NnUNet
 from umd_engine.models.nnunet.protocol import VARIANTS
 from umd_engine.models.nnunet.protocol import Options as PartOptions
@@ -107,13 +107,8 @@ class TotalSegmentator:
         return int(10 * here + 8 * math.prod(seen) + max(most, 24 * max(here, math.prod(seen))))
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
-        if len(images) != 1:
-            raise VoxelError(
-                f"{self.name} takes one image, the scan has {len(images)}",
-                where=images[0].path,
-                mend="list one image in the manifest",
-            )
-        return Case(images[0], self._resampled(images[0]), device)
+        image = only_image(self.name, images)
+        return Case(image, self._resampled(image), device)
 
     def segment(self, case: Case) -> Program[Segmentation]:
         """Part by part, so that one part's image and sums are held at a time."""

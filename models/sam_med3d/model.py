@@ -15,9 +15,10 @@ from umd_engine.data.volume import Volume
 from umd_engine.engine.together import in_turn, together
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
-from umd_engine.errors import UmdEngineError, VoxelError
+from umd_engine.errors import UmdEngineError
 from umd_engine.models.checkpoint import hash_of_weights
 from umd_engine.models.mask import Mask
+from umd_engine.models.model import only_image
 from umd_engine.models.prompts import PromptSource
 from umd_engine.models.sam_med3d.axes import SPACING
 from umd_engine.models.sam_med3d.lattice import Lattice
@@ -74,13 +75,7 @@ class SamMed3D:
         Raises:
             VoxelError: several channels. GeometryError: thinner than a voxel of 1.5 mm.
         """
-        if len(images) != 1:
-            raise VoxelError(
-                f"{self.name} takes one image, the scan has {len(images)}",
-                where=images[0].path,
-                mend="list one image a scan in the manifest",
-            )
-        (image,) = images
+        image = only_image(self.name, images)
         lattice = Lattice.of(image.grid)
         voxels = image.grid.to_file_order(image.voxels)
         # a copy in the memory's own order, native and writeable, as torch wants it

@@ -15,9 +15,10 @@ import torch
 from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
-from umd_engine.errors import UmdEngineError, VoxelError
+from umd_engine.errors import UmdEngineError
 from umd_engine.models.checkpoint import hash_of_weights
 from umd_engine.models.mask import Mask
+from umd_engine.models.model import only_image
 from umd_engine.models.prompts import PromptSource
 from umd_engine.models.sat.frame import SPACING, lattice_shape
 from umd_engine.models.sat.network import NANO, PATCH, PRO, Size, network_unit
@@ -90,13 +91,8 @@ class Sat:
         return int(4 * x * y * z + max(preparing, sums + windows + finishing + organs * scan // 8))
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
-        if len(images) != 1:
-            raise VoxelError(
-                f"{self.name} takes one image, the scan has {len(images)}",
-                where=images[0].path,
-                mend="list one image in the manifest",
-            )
-        return prepare_scan(images[0], device, self.options.modality_of(images[0]), self.options.official)
+        image = only_image(self.name, images)
+        return prepare_scan(image, device, self.options.modality_of(image), self.options.official)
 
     def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
         embed: Callable[[str], torch.Tensor] = partial(self.text.embed, modality=case.modality)

@@ -14,9 +14,10 @@ import torch
 from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
-from umd_engine.errors import UmdEngineError, VoxelError
+from umd_engine.errors import UmdEngineError
 from umd_engine.models.checkpoint import hash_of_weights
 from umd_engine.models.mask import Mask
+from umd_engine.models.model import only_image
 from umd_engine.models.prompts import PromptSource
 from umd_engine.models.segvol.network import EMBEDDING, PromptShape, decoder_unit, encoder_unit
 from umd_engine.models.segvol.options import Options
@@ -83,13 +84,8 @@ class SegVol:
         return int(4 * (scan + window) + embedding + max(preparing, organs * organ + last))
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
-        if len(images) != 1:
-            raise VoxelError(
-                f"{self.name} takes one image, the scan has {len(images)}",
-                where=images[0].path,
-                mend="list one image in the manifest",
-            )
-        return prepare_scan(images[0], device, self.options.official)
+        image = only_image(self.name, images)
+        return prepare_scan(image, device, self.options.official)
 
     def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
         return segment_organs(case, sources, Pieces(self.encoder, self.decoder, self.text.embed, self.options))

@@ -14,10 +14,10 @@ from umd_engine.data.volume import Volume
 from umd_engine.engine.together import in_turn, together
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
-from umd_engine.errors import PromptError, UmdEngineError, UnknownNameError, VoxelError
+from umd_engine.errors import PromptError, UmdEngineError, UnknownNameError
 from umd_engine.models.checkpoint import hash_of_weights
 from umd_engine.models.mask import Mask, Triple
-from umd_engine.models.model import Model, PromptedModel, Segmentation
+from umd_engine.models.model import Model, PromptedModel, Segmentation, only_image
 from umd_engine.models.prompts import PromptSource
 from umd_engine.models.vista3d.classes import unique
 from umd_engine.models.vista3d.network import WIDTH, class_table, class_unit, read_network
@@ -50,13 +50,8 @@ class _Loaded:
         Raises:
             VoxelError: several channels, no voxel above 0, or an image that cannot be a CT.
         """
-        if len(images) != 1:
-            raise VoxelError(
-                f"{self.name} takes one image, the scan has {len(images)}",
-                where=images[0].path,
-                mend="list one image a scan in the manifest",
-            )
-        return prepare_scan(images[0], device, self.recipe, self.options)
+        image = only_image(self.name, images)
+        return prepare_scan(image, device, self.recipe, self.options)
 
     def _held(self, shape: Triple, spacing: tuple[float, float, float]) -> tuple[int, Triple]:
         """Bytes of a scan, its copy to interpolate and its image at 1.5 mm while that is made, and its largest size."""
