@@ -74,13 +74,26 @@ def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
     ):
         raise CheckpointError("the weights are no dictionary of tensors", where=where, mend="give a state dict")
-    own = module.state_dict()
-    missing = sorted(own.keys() - state.keys())
-    unexpected = sorted(state.keys() - own.keys())
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    mend = "give this network's own checkpoint; where plans describe the network, those it was trained with"
+    check_names(wanted, state, "network", where, mend)
+    module.load_state_dict(state, strict=True)
+
+
+def check_names(
+    wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, torch.Tensor], part: str, where: Path, mend: str
+) -> None:
+    """Raise CheckpointError, with all names, unless a state dict has exactly the wanted names and shapes.
+
+    Args:
+        part: what the weights are of, "network".
+    """
+    missing = sorted(wanted.keys() - state.keys())
+    unexpected = sorted(state.keys() - wanted.keys())
     shapes = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in state and state[name].shape != tensor.shape
+        f"{name} {tuple(state[name].shape)} instead of {shape}"
+        for name, shape in wanted.items()
+        if name in state and tuple(state[name].shape) != shape
     ]
     faults = []
     for title, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)):
@@ -89,14 +102,13 @@ def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where
             faults.append(f"{len(names)} {title} ({', '.join(names[:3])}{more})")
     if faults:
         raise CheckpointError(
-            f"the weights do not match the network: {'; '.join(faults)}",
+            f"the weights do not match the {part}: {'; '.join(faults)}",
             where=where,
-            mend="give this network's own checkpoint; where plans describe the network, those it was trained with",
+            mend=mend,
             missing=missing,
             unexpected=unexpected,
             shapes=shapes,
         )
-    module.load_state_dict(state, strict=True)
 
 
 def hash_of_weights(state: Mapping[str, torch.Tensor]) -> str:

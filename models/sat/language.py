@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from umd_engine.errors import BackendError, CheckpointError
+from umd_engine.errors import BackendError
+from umd_engine.models.checkpoint import check_names
 from umd_engine.models.sat.query_decoder import WIDTH
 
 WORDS = "embeddings.word_embeddings.weight"
@@ -54,26 +55,11 @@ _BERT = {
 
 def check_language(language: Mapping[str, torch.Tensor], where: Path) -> None:
     """Raise CheckpointError, with all names, unless these are all weights of a language model and no others."""
-    lacking = [name for name in SIZING if name not in language]
-    wanted = {} if lacking else expected_shapes(language)
-    missing = lacking or sorted(wanted.keys() - language.keys())
-    unexpected = [] if lacking else sorted(language.keys() - wanted.keys())
-    shapes = [
-        f"{name} {tuple(language[name].shape)} instead of {shape}"
-        for name, shape in sorted(wanted.items())
-        if name in language and tuple(language[name].shape) != shape
-    ]
-    faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    told = [f"{len(names)} {fault} ({names[0]}, ...)" for fault, names in faults.items() if names]
-    if told:
-        raise CheckpointError(
-            f"the weights do not match the language model: {'; '.join(told)}",
-            where=where,
-            mend="give the text_encoder.pth that is published beside the network's checkpoint",
-            missing=missing,
-            unexpected=unexpected,
-            shapes=shapes,
-        )
+    mend = "give the text_encoder.pth that is published beside the network's checkpoint"
+    sizing = {name: tensor for name, tensor in language.items() if name in SIZING}  # all other shapes follow from them
+    there: Shapes = {name: tuple(tensor.shape) for name, tensor in sizing.items()}
+    check_names({name: there.get(name, ()) for name in SIZING}, sizing, "language model", where, mend)
+    check_names(expected_shapes(language), language, "language model", where, mend)
 
 
 def build_language_model(language: Mapping[str, torch.Tensor]) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from umd_engine.errors import CheckpointError, MissingFileError
-from umd_engine.models.checkpoint import load_checkpoint, load_strictly
+from umd_engine.models.checkpoint import check_names, load_checkpoint, load_strictly
 from umd_engine.models.segvol.network import Network, build_network
 from umd_engine.models.segvol.text import expected_shapes
 
@@ -45,7 +44,9 @@ def load_published(path: Path) -> tuple[Network, dict[str, torch.Tensor]]:
     network = build_network()
     # first: it names what does not belong to either
     load_strictly(network, {key: tensor for key, tensor in state.items() if not key.startswith(TEXT)}, file)
-    _check_text(text, file)
+    wanted = {TEXT + name: shape for name, shape in expected_shapes().items()}
+    named = {TEXT + name: tensor for name, tensor in text.items()}
+    check_names(wanted, named, "text encoder", file, "use the published checkpoint")
     return network, {key: tensor.float() for key, tensor in text.items()}
 
 
@@ -56,25 +57,3 @@ def _file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise MissingFileError(f"no {' or '.join(FILES)}", where=path, mend="give SegVol's checkpoint file")
-
-
-def _check_text(text: Mapping[str, torch.Tensor], where: Path) -> None:
-    expected = expected_shapes()
-    missing = [f"{TEXT}{name}" for name in sorted(expected.keys() - text.keys())]
-    unexpected = [f"{TEXT}{name}" for name in sorted(text.keys() - expected.keys())]
-    shapes = [
-        f"{TEXT}{key} {tuple(text[key].shape)} instead of {expected[key]}"
-        for key in sorted(expected.keys() & text.keys())
-        if tuple(text[key].shape) != expected[key]
-    ]
-    faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    told = [f"{len(names)} {fault} ({names[0]}, ...)" for fault, names in faults.items() if names]
-    if told:
-        raise CheckpointError(
-            f"the weights do not match the text encoder: {'; '.join(told)}",
-            where=where,
-            mend="use the published checkpoint",
-            missing=missing,
-            unexpected=unexpected,
-            shapes=shapes,
-        )
