@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 
 from umd_engine.data.volume import Volume
+from umd_engine.errors import UmdEngineError
 from umd_engine.kernels.bounds import bounds
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import Click, Point, Prompt, View
@@ -32,3 +34,10 @@ def organ_masks(label: Volume, ids: Mapping[str, int]) -> dict[str, Mask]:
         voxels = torch.from_numpy((label.voxels[box] == number).astype("uint8"))
         found[organ] = Mask(voxels.contiguous(), (low[0], low[1], low[2]), label.shape)
     return found
+
+
+def as_array(mask: Mask | UmdEngineError) -> np.ndarray:
+    """uint8 [X, Y, Z] of what a program found; raises the error that ended it."""
+    if isinstance(mask, UmdEngineError):
+        raise mask
+    return mask.full().numpy()

@@ -15,14 +15,13 @@ import torch
 
 from umd_engine.bench.floor import Entry
 from umd_engine.bench.models.counting import Counts, counting
-from umd_engine.bench.models.fixed import organ_masks
+from umd_engine.bench.models.fixed import as_array, organ_masks
 from umd_engine.data.labelset import load_label_set
 from umd_engine.data.phantom import make_subject
 from umd_engine.engine.executor import run_program
 from umd_engine.engine.together import together
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.engine.work import Program
-from umd_engine.errors import UmdEngineError
 from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.nninteractive.draws import keyed
 from umd_engine.models.nninteractive.folder import Settings
@@ -101,13 +100,7 @@ def _program(organ: str) -> Program[Mask]:
 def _run(chosen: Sequence[str], batch: int, counts: Counts) -> dict[str, np.ndarray]:
     program = counting(together([_program(organ) for organ in chosen]), counts)
     masks = run_program(program, partial(open_unit, backend="torch", device=CPU), batch)
-    return {organ: _full(mask) for organ, mask in zip(chosen, masks, strict=True)}
-
-
-def _full(mask: Mask | UmdEngineError) -> np.ndarray:
-    if isinstance(mask, UmdEngineError):
-        raise mask
-    return mask.full().numpy()
+    return {organ: as_array(mask) for organ, mask in zip(chosen, masks, strict=True)}
 
 
 def _lockstep() -> Found:

@@ -17,13 +17,11 @@ import torch
 
 from umd_engine.bench import plain_sam_med3d
 from umd_engine.bench.floor import Entry
-from umd_engine.bench.models.fixed import FixedClick, organ_masks
+from umd_engine.bench.models.fixed import FixedClick, as_array, organ_masks
 from umd_engine.data.labelset import load_label_set
 from umd_engine.data.phantom import make_subject
 from umd_engine.data.volume import Volume
 from umd_engine.engine.executor import run_program
-from umd_engine.errors import UmdEngineError
-from umd_engine.models.mask import Mask
 from umd_engine.models.parity.recipe import fill
 from umd_engine.models.prompts import Point, world_of
 from umd_engine.models.ready import open_unit
@@ -125,13 +123,7 @@ def segment_with(way: Way, organs: Iterable[str]) -> Masks:
     sources = [FixedClick(organ, masks[organ], clicks()[organ]) for organ in organs]
     program = model.segment(model.prepare([image], device), sources)
     found = run_program(program, partial(open_unit, backend="torch", device=device), way.batch)
-    return {source.organ: _full(mask) for source, mask in zip(sources, found, strict=True)}
-
-
-def _full(mask: Mask | UmdEngineError) -> np.ndarray:
-    if isinstance(mask, UmdEngineError):
-        raise mask
-    return mask.full().numpy()
+    return {source.organ: as_array(mask) for source, mask in zip(sources, found, strict=True)}
 
 
 def _script() -> Masks:

@@ -14,13 +14,12 @@ import torch
 
 from umd_engine.bench.floor import Entry
 from umd_engine.bench.models.counting import Counts, counting
-from umd_engine.bench.models.fixed import FixedClick
+from umd_engine.bench.models.fixed import FixedClick, as_array
 from umd_engine.data.labelset import load_label_set
 from umd_engine.data.phantom import make_subject
 from umd_engine.data.volume import Volume
 from umd_engine.engine.executor import run_program
 from umd_engine.engine.unit import Unit
-from umd_engine.errors import UmdEngineError
 from umd_engine.models.mask import Mask
 from umd_engine.models.parity.recipe import fill
 from umd_engine.models.prompts import world_of
@@ -120,13 +119,7 @@ def _no_text(name: str) -> torch.Tensor:
 def _segment(chosen: Sequence[FixedClick], batch: int, counts: Counts) -> dict[str, np.ndarray]:
     program = segment_organs(prepare_scan(scan(), CPU, official=False), chosen, pieces())
     masks = run_program(counting(program, counts), partial(open_unit, backend="torch", device=CPU), batch)
-    return {source.organ: _full(mask) for source, mask in zip(chosen, masks, strict=True)}
-
-
-def _full(mask: Mask | UmdEngineError) -> np.ndarray:
-    if isinstance(mask, UmdEngineError):
-        raise mask
-    return mask.full().numpy()
+    return {source.organ: as_array(mask) for source, mask in zip(chosen, masks, strict=True)}
 
 
 def _together() -> Found:

@@ -13,6 +13,7 @@ from umd_engine.data.nifti import read
 from umd_engine.engine.executor import run_program
 from umd_engine.errors import CheckpointError, MissingFileError, OptionError, UnsupportedModelError, VoxelError
 from umd_engine.models.catalog import Request
+from umd_engine.models.checkpoint import load_checkpoint
 from umd_engine.models.ready import open_unit
 
 TOTAL = Path(__file__).parents[1] / "recordings" / "custom_total"
@@ -114,7 +115,7 @@ def test_folders_that_are_no_parts(tmp_path):
 def test_networks_of_no_maintained_package_are_refused(trainer, tmp_path):
     folder = shutil.copytree(PLAIN, tmp_path / "model")
     path = folder / "fold_0" / "checkpoint_final.pth"
-    checkpoint = torch.load(path, weights_only=False)
+    checkpoint = load_checkpoint(path)
     checkpoint["trainer_name"] = trainer
     torch.save(checkpoint, path)
     with pytest.raises(UnsupportedModelError, match=r"not supported.*models new"):
