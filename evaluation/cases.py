@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -150,7 +150,8 @@ def unwritten_cases(cases: Sequence[Case], run: Path) -> list[Case]:
     return narrowed(cases, lambda case, target: not mask_path(case, run, target if case.asking else None).exists())
 
 
-def narrowed(cases: Sequence[Case], missing: Any) -> list[Case]:
+def narrowed(cases: Sequence[Case], missing: Callable[[Case, Target], bool]) -> list[Case]:
+    """The cases with the targets that are missing; whole where chance runs on from organ to organ."""
     left = []
     for case in cases:
         targets = tuple(target for target in case.targets if missing(case, target))
