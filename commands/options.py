@@ -34,7 +34,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--organs", default="", help="Only these, separated by commas."),
         click.option("--modality", type=click.Choice(["ct", "mr", "pet"]), help="Only scans of this modality."),
         click.option("--limit", type=click.IntRange(min=1), help="Only the first N scans."),
-        click.option("--backend", default="torch", show_default=True, help="torch or onnxruntime."),
+        click.option("--backend", default="torch", show_default=True, help="torch, torch-compile or onnxruntime."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index]."),
         click.option("--precision", default="fp32", show_default=True, help="fp32, tf32, bf16 or fp16."),
         click.option("--batch", default=2, show_default=True, type=click.IntRange(min=1), help="Windows a call."),

@@ -23,6 +23,10 @@ def open_unit(unit: Unit, backend: str, device: torch.device, precision: str = "
     _check_runtime(unit, backend, precision)
     if backend == "torch" or runtime_of(unit) == backend:
         return EagerSession(unit, device, precision)
+    if backend == "torch-compile":
+        from umd_engine.engine.backends.compiled import CompiledSession
+
+        return CompiledSession(unit, device, precision)
     if backend != "onnxruntime":
         raise UnknownNameError("backend", backend, BACKENDS)
     if precision != "fp32":

@@ -1,4 +1,4 @@
 """What opens a unit. A named backend that cannot run raises; nothing falls back in silence."""
 
-BACKENDS = ("torch", "onnxruntime")
+BACKENDS = ("torch", "torch-compile", "onnxruntime")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")

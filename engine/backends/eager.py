@@ -28,14 +28,8 @@ class EagerSession:
     """
 
     def __init__(self, unit: Unit, device: torch.device, precision: str = "fp32", fused_norms: bool = False):
-        if precision == "fp16" and device.type == "cpu":
-            raise BackendError("fp16 does not run usefully on a CPU", mend="use --precision fp32 or bf16")
-        if device.type == "cuda":
-            # torch's default for convolutions is TF32, 1e-3 off float32
-            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        elif precision == "tf32":
-            raise BackendError("tf32 is a mode of CUDA devices", mend="use --precision fp32")
-        self.device, self.autocast = device, _AUTOCAST.get(precision)
+        self.device, self.autocast = device, autocast_of(precision, device)
+        set_tf32(precision, device)
         self.module = unit.module.to(device).eval()
         if fused_norms:
             self.module = copy.deepcopy(self.module)
@@ -48,3 +42,27 @@ class EagerSession:
             outputs = self.module(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         return tuple(out.float() if out.is_floating_point() else out for out in outputs)
+
+
+def autocast_of(precision: str, device: torch.device) -> torch.dtype | None:
+    """What torch's autocast computes convolutions and products in; None: as the module is.
+
+    Raises:
+        BackendError: fp16 on a CPU, where torch's convolutions are some 250 times slower than in float32.
+    """
+    if precision == "fp16" and device.type == "cpu":
+        raise BackendError("fp16 does not run usefully on a CPU", mend="use --precision fp32 or bf16")
+    return _AUTOCAST.get(precision)
+
+
+def set_tf32(precision: str, device: torch.device) -> None:
+    """Let CUDA's convolutions and products use 10-bit mantissas, or forbid it: torch's default for convolutions is
+    TF32, 1e-3 off float32.
+
+    Raises:
+        BackendError: tf32 on a CPU.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    elif precision == "tf32":
+        raise BackendError("tf32 is a mode of CUDA devices", mend="use --precision fp32")
