@@ -13,11 +13,22 @@ import torch
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, shape without the batch axis, and dtype of an input or output."""
+    """Name, shape without the batch axis, and dtype of an input or output.
+
+    Attributes:
+        axes: names of leading axes whose size differs from unit to unit of one module, e.g. ("clicks",): one
+            artifact serves all sizes. Inputs that share a name share the size.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
+    axes: tuple[str, ...] = ()
+
+    @property
+    def free_shape(self) -> tuple[int | str, ...]:
+        """The shape with names in place of the sizes that differ."""
+        return (*self.axes, *self.shape[len(self.axes) :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +47,16 @@ class Unit:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...] = ("output",)
 
+    @property
+    def interface(self) -> tuple[tuple[str, tuple[int | str, ...], str], ...]:
+        """Name, shape and type of every input; units that differ only in sizes of named axes have one in common."""
+        return tuple((spec.name, spec.free_shape, str(spec.dtype)) for spec in self.inputs)
+
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 over architecture, weights and shapes: what an exported artifact is cached under."""
         digest = hashlib.sha256()
-        shapes = [(spec.name, spec.shape, str(spec.dtype)) for spec in self.inputs]
-        digest.update(json.dumps([str(self.module), shapes, self.outputs]).encode())
+        digest.update(json.dumps([str(self.module), self.interface, self.outputs]).encode())
         add_weights(digest, self.module.state_dict())
         return digest.hexdigest()
 

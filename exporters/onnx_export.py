@@ -1,91 +1,114 @@
-"""A unit to ONNX: opset 20, static spatial shapes, dynamic batch, cached under what it was made from."""
+"""A unit to ONNX: opset 20, static spatial shapes, dynamic batch and named axes, cached under what it was made from."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-import shutil
-import tempfile
 import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from umd_engine.engine.unit import Unit
+from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.errors import BackendError
+from umd_engine.exporters.artifact import Artifact, cached
 
 OPSET = 20
-EXPORTER_VERSION = 1
+EXPORTER_VERSION = 2
+LARGEST_BATCH, LARGEST_AXIS = 4096, 1024
+INLINE = 1 << 30  # bytes of weights beyond which they lie beside the graph: a graph file ends at 2 GiB
+FILE = "unit.onnx"
 
 
-def cache_folder() -> Path:
-    """`UMD_ENGINE_CACHE`, or `umd-engine` in the user's cache folder."""
-    if path := os.environ.get("UMD_ENGINE_CACHE"):
-        return Path(path)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "umd-engine"
+def export_onnx(unit: Unit, home: Path | None = None) -> Artifact:
+    """The unit's graph in fp32, exported when the cache has none.
 
-
-def artifact_key(unit: Unit) -> str:
-    """What an artifact depends on: the unit's content, this exporter and the library that wrote the graph."""
-    text = f"{unit.content_hash}:onnx:opset{OPSET}:exporter{EXPORTER_VERSION}:torch{torch.__version__}"
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def export_onnx(unit: Unit, folder: Path | None = None) -> Path:
-    """The unit's ONNX file, exported when the cache has none.
-
-    The artifact is written into a folder of its own and moved into place whole, so a half-written one is
-    never seen; of two that export at once the first to finish wins and both are equal.
+    Args:
+        home: the cache; default `cache_folder()`.
 
     Raises:
-        BackendError: the ONNX packages are missing, or the cache folder is not writable.
+        BackendError: the ONNX packages are missing, the unit cannot be exported, or the cache cannot be written.
     """
-    home = (folder or cache_folder()) / "onnx" / artifact_key(unit)
-    path = home / "unit.onnx"
-    if path.exists():
-        return path
+    return cached("onnx", described(unit, "fp32"), lambda folder: _export(unit, folder / FILE), home)
+
+
+def described(unit: Unit, precision: str) -> dict[str, Any]:
+    """What a graph of the unit depends on."""
+    return {
+        "weights": unit.content_hash,
+        "inputs": [_said(spec) for spec in unit.inputs],
+        "outputs": list(unit.outputs),
+        "precision": precision,
+        "opset": OPSET,
+        "exporter": EXPORTER_VERSION,
+        "libraries": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
+    }
+
+
+def _said(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "shape": ["batch", *spec.free_shape], "dtype": str(spec.dtype).removeprefix("torch.")}
+
+
+def _export(unit: Unit, path: Path) -> Mapping[str, Any]:
     try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=home.parent))
-    except OSError as error:
-        raise BackendError(
-            f"cannot write the artifact cache: {error.strerror}",
-            where=home.parent,
-            mend="set UMD_ENGINE_CACHE",
-        ) from None
-    try:
-        _export(unit, draft / path.name)
-        draft.replace(home)
+        import onnxscript  # noqa: F401  torch's exporter imports it when it is too late to say what is missing
     except ImportError as error:
         raise BackendError(f"ONNX export needs {error.name}", mend="pip install onnx onnxscript") from None
-    except OSError as error:
-        if not path.exists():  # another process has not put it there either
-            raise BackendError(
-                f"cannot write the artifact: {error.strerror or error}", where=home, mend="free space there"
-            ) from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return path
-
-
-def _export(unit: Unit, path: Path) -> None:
     module = unit.module.to("cpu").eval()
-    names = [spec.name for spec in unit.inputs]
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    sizes = _dimensions(unit)
+    for noisy in ("torch.onnx", "onnxscript"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        # batch 2: torch.export takes a batch of 1 for a constant
-        program = torch.onnx.export(
-            module,
-            unit.example(2),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=names,
-            output_names=list(unit.outputs),
-            dynamic_shapes=tuple({0: batch} for _ in names),
-            verbose=False,
-        )
-        assert program is not None
-        program.save(str(path))
+        try:
+            program = torch.onnx.export(
+                module,
+                _wide(unit).example(2),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[spec.name for spec in unit.inputs],
+                output_names=list(unit.outputs),
+                dynamic_shapes=tuple({0: sizes[""], **_named(spec, sizes)} for spec in unit.inputs),
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise _refused(unit, error) from None
+    assert program is not None
+    program.save(str(path), external_data=_bytes(module) > INLINE)
+    return {"file": path.name, "unit": unit.name}
+
+
+def _wide(unit: Unit) -> Unit:
+    """The unit at sizes that torch.export takes for variable: it takes 0 and 1 for constants."""
+    inputs = tuple(
+        replace(spec, shape=(*(3 for _ in spec.axes), *spec.shape[len(spec.axes) :])) for spec in unit.inputs
+    )
+    return Unit(unit.name, unit.module, inputs, unit.outputs)
+
+
+def _dimensions(unit: Unit) -> dict[str, Any]:
+    """Name of an axis -> its symbol; the batch's name is empty."""
+    names = {name for spec in unit.inputs for name in spec.axes}
+    return {
+        "": torch.export.Dim("batch", min=1, max=LARGEST_BATCH),
+        **{name: torch.export.Dim(name, min=1, max=LARGEST_AXIS) for name in sorted(names)},
+    }
+
+
+def _named(spec: TensorSpec, sizes: Mapping[str, Any]) -> dict[int, Any]:
+    return {number: sizes[name] for number, name in enumerate(spec.axes, 1)}
+
+
+def _bytes(module: torch.nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in module.state_dict().values())
+
+
+def _refused(unit: Unit, error: Exception) -> BackendError:
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    return BackendError(f"{unit.name} cannot be exported to ONNX: {lines[0]}", mend="use --backend torch")

@@ -34,7 +34,7 @@ def open_unit(unit: Unit, backend: str, device: torch.device, precision: str = "
     from umd_engine.engine.backends.onnx_session import OnnxSession
     from umd_engine.exporters.onnx_export import export_onnx
 
-    return OnnxSession(export_onnx(unit), device)
+    return OnnxSession(export_onnx(unit).path, device)
 
 
 def runtime_of(unit: Unit) -> str | None:

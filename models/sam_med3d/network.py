@@ -72,8 +72,8 @@ class Pieces:
                 self._decoder,
                 (
                     TensorSpec("embedding", (NARROW, GRID, GRID, GRID)),
-                    TensorSpec("points", (clicks, 3)),
-                    TensorSpec("labels", (clicks,)),
+                    TensorSpec("points", (clicks, 3), axes=("clicks",)),
+                    TensorSpec("labels", (clicks,), axes=("clicks",)),
                     TensorSpec("mask", (1, LOW, LOW, LOW)),
                 ),
                 ("logits", "iou"),

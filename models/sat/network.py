@@ -87,5 +87,5 @@ def build_network(size: Size) -> Network:
 
 def network_unit(name: str, network: nn.Module, queries: int, patch: Triple = PATCH) -> Unit:
     """The unit for that many organs at once."""
-    inputs = (TensorSpec("image", (1, *patch)), TensorSpec("queries", (queries, WIDTH)))
+    inputs = (TensorSpec("image", (1, *patch)), TensorSpec("queries", (queries, WIDTH), axes=("queries",)))
     return Unit(f"{name}.network.{queries}", network, inputs, ("logits",))

@@ -88,7 +88,10 @@ class PromptShape:
     def inputs(self) -> tuple[TensorSpec, ...]:
         specs = []
         if self.points:
-            specs += [TensorSpec("points", (self.points, 3)), TensorSpec("labels", (self.points,))]
+            specs += [
+                TensorSpec("points", (self.points, 3), axes=("clicks",)),
+                TensorSpec("labels", (self.points,), axes=("clicks",)),
+            ]
         if self.box:
             specs.append(TensorSpec("box", (6,)))
         if self.text:

@@ -18,8 +18,11 @@ WIDTH = 48  # channels of the features
 FILES = ("vista3d_pretrained_model/model.pt", "model.pt", "models/model.pt")
 
 
-def build_network() -> nn.Module:
+def build_network(width: int = WIDTH) -> nn.Module:
     """`vista3d132` without weights, its parameters on no device.
+
+    Args:
+        width: channels of the features.
 
     Raises:
         BackendError: MONAI is missing.
@@ -29,7 +32,7 @@ def build_network() -> nn.Module:
     except ImportError as error:
         raise BackendError(f"VISTA3D needs {error.name}", mend="pip install monai einops scikit-image") from None
     with torch.device("meta"):  # no time for random weights
-        return vista3d132(in_channels=1)
+        return vista3d132(encoder_embed_dim=width, in_channels=1)
 
 
 def read_network(path: Path) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import nn
 
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.models.mask import Triple
-from umd_engine.models.vista3d.network import WIDTH, Encoder, class_encoder, classified
+from umd_engine.models.vista3d.network import Encoder, class_encoder, class_table, classified
 
 NEGATIVE, POSITIVE, SPECIAL = 0, 1, 2  # labels of points; SPECIAL is added for points of special classes
 
@@ -108,6 +108,7 @@ class Pieces:
 
     def __init__(self, name: str, network: nn.Module, patch: Triple, with_class: bool):
         self.name, self.patch, self.with_class = name, patch, with_class
+        self._width = class_table(network).shape[1]
         self._units: dict[int, Unit] = {}
         build: Callable[[Any], nn.Module] = BothNetwork if with_class else PointNetwork
         self._module = build(network).eval().requires_grad_(False)
@@ -119,11 +120,14 @@ class Pieces:
         return self._units[points]
 
     def _build(self, points: int) -> Unit:
-        image, row = TensorSpec("image", (1, *self.patch)), TensorSpec("row", (WIDTH,))
+        image, row = TensorSpec("image", (1, *self.patch)), TensorSpec("row", (self._width,))
         if not points:
             assert isinstance(self._module, BothNetwork)
             return Unit(f"{self.name}.class", RowNetwork(self._module).eval(), (image, row), ("logits",))
-        asked = (TensorSpec("points", (points, 3)), TensorSpec("labels", (points,)))
+        asked = (
+            TensorSpec("points", (points, 3), axes=("clicks",)),
+            TensorSpec("labels", (points,), axes=("clicks",)),
+        )
         inputs = (image, row, *asked) if self.with_class else (image, *asked)
         outputs = ("logits", "point_logits") if self.with_class else ("point_logits",)
         return Unit(f"{self.name}.points{points}", self._module, inputs, outputs)

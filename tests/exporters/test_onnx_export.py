@@ -1,5 +1,6 @@
 """Export of a unit, its cache, and the session that opens it."""
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ import torch
 from umd_engine.engine.backends.onnx_session import OnnxSession
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.errors import BackendError, UnknownNameError
-from umd_engine.exporters.onnx_export import artifact_key, export_onnx
+from umd_engine.exporters.artifact import key_of
+from umd_engine.exporters.onnx_export import described, export_onnx
 from umd_engine.models.ready import open_unit
 
 CPU = torch.device("cpu")
@@ -30,7 +32,11 @@ def unit_of(module, shape=(2, 8, 9, 10)):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     unit = unit_of(network())
-    return unit, export_onnx(unit, tmp_path_factory.mktemp("cache"))
+    return unit, export_onnx(unit, tmp_path_factory.mktemp("cache")).path
+
+
+def artifact_key(unit, precision="fp32"):
+    return key_of(described(unit, precision))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -56,9 +62,75 @@ def test_the_cache_knows_weights_and_shapes(tmp_path):
     assert artifact_key(unit) == artifact_key(unit_of(network()))
     assert artifact_key(unit) != artifact_key(unit_of(network(seed=1)))
     assert artifact_key(unit) != artifact_key(unit_of(network(), (2, 8, 8, 10)))
-    first = export_onnx(unit, tmp_path)
+    assert artifact_key(unit) != artifact_key(unit, "fp16")
+    first = export_onnx(unit, tmp_path).path
     written = first.stat().st_mtime_ns
-    assert export_onnx(unit, tmp_path) == first and first.stat().st_mtime_ns == written
+    assert export_onnx(unit, tmp_path).path == first and first.stat().st_mtime_ns == written
+
+
+def test_a_named_axis_is_free_and_one_artifact_serves_all_sizes(tmp_path):
+    class Sum(torch.nn.Module):
+        def forward(self, image, points, labels):
+            return image + (points * labels[..., None]).sum((1, 2))[:, None]
+
+    def of(clicks):
+        axes = {"axes": ("clicks",)}
+        inputs = (
+            TensorSpec("image", (4,)),
+            TensorSpec("points", (clicks, 3), **axes),
+            TensorSpec("labels", (clicks,), **axes),
+        )
+        return Unit(f"decoder.{clicks}", Sum(), inputs)
+
+    paths = {export_onnx(of(clicks), tmp_path).path for clicks in (1, 2, 5)}
+    assert len(paths) == 1
+    session = OnnxSession(paths.pop(), CPU)
+    for clicks, batch in ((1, 1), (5, 3)):
+        inputs = of(clicks).example(batch)
+        assert torch.allclose(session.run(inputs)[0], Sum()(*inputs), atol=1e-6)
+
+
+def test_the_sidecar_says_what_it_is(exported):
+    unit, path = exported
+    about = json.loads((path.parent / "artifact.json").read_text())
+    assert about["kind"] == "onnx" and about["unit"] == "network" and about["opset"] == 20
+    assert about["inputs"] == [{"name": "image", "shape": ["batch", 2, 8, 9, 10], "dtype": "float32"}]
+    assert about["weights"] == unit.content_hash and about["libraries"]["torch"] == torch.__version__
+    assert set(about["files"]) == {"unit.onnx"}
+
+
+@pytest.mark.parametrize("spoil", ["graph", "missing", "sidecar", "schema"])
+def test_an_artifact_edited_by_hand_is_refused(tmp_path, spoil):
+    unit = unit_of(network())
+    folder = export_onnx(unit, tmp_path).folder
+    sidecar = folder / "artifact.json"
+    if spoil == "graph":
+        with (folder / "unit.onnx").open("ab") as file:
+            file.write(b"x")
+    elif spoil == "missing":
+        (folder / "unit.onnx").unlink()
+    elif spoil == "sidecar":
+        sidecar.write_text("{")
+    else:
+        sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "schema": 99}))
+    with pytest.raises(BackendError, match="delete the folder"):
+        export_onnx(unit, tmp_path)
+
+
+def test_a_unit_that_cannot_be_exported_says_so(tmp_path):
+    class Branching(torch.nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(BackendError, match="network cannot be exported"):
+        export_onnx(unit_of(Branching()), tmp_path)
+    assert not any((tmp_path / "onnx").iterdir())
+
+
+def test_no_cache_to_write_to(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BackendError, match="cannot write the artifact"):
+        export_onnx(unit_of(network()), tmp_path / "file")
 
 
 def test_a_half_written_artifact_is_never_used(tmp_path):
@@ -67,7 +139,7 @@ def test_a_half_written_artifact_is_never_used(tmp_path):
     draft.mkdir(parents=True)
     (draft / "unit.onnx").write_bytes(b"half")
     (x,) = unit.example(1)
-    path = export_onnx(unit, tmp_path)
+    path = export_onnx(unit, tmp_path).path
     (got,) = OnnxSession(path, CPU).run((x,))
     assert path.parent != draft and got.shape == (1, 4, 8, 9, 10)
 
@@ -77,7 +149,7 @@ def test_two_exports_at_once_give_one_artifact(tmp_path):
         "import sys, torch; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path; from test_onnx_export import unit_of, network\n"
         "from umd_engine.exporters.onnx_export import export_onnx\n"
-        "print(export_onnx(unit_of(network()), Path(sys.argv[1])))"
+        "print(export_onnx(unit_of(network()), Path(sys.argv[1])).path)"
     )
     arguments = [sys.executable, "-c", code, str(tmp_path), str(__import__("pathlib").Path(__file__).parent)]
     with ThreadPoolExecutor(2) as pool:

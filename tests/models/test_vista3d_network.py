@@ -122,7 +122,7 @@ def test_the_point_heads_graph_has_static_shapes(heads, tmp_path, monkeypatch):
     monkeypatch.setenv("UMD_ENGINE_CACHE", str(tmp_path))
     specs = (TensorSpec("features", (48, 8, 8, 8)), TensorSpec("points", (3, 3)), TensorSpec("labels", (3,)))
     unit = Unit("head", heads[1], specs, ("logits",))
-    operators = {node.op_type for node in onnx.load(export_onnx(unit)).graph.node}
+    operators = {node.op_type for node in onnx.load(export_onnx(unit).path).graph.node}
     forbidden = {"NonZero", "ScatterND", "ScatterElements", "Scatter", "If", "Loop", "SequenceEmpty"}
     assert "Conv" in operators and not operators & forbidden
     inputs = (torch.randn(2, 48, 8, 8, 8), torch.rand(2, 3, 3), torch.tensor([[1.0, 0, 3], [2, 1, 1]]))

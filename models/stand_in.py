@@ -1,0 +1,148 @@
+"""Every model's units with stand-in weights: how long a unit takes, and whether it exports, does not depend on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+
+from umd_engine.engine.unit import TensorSpec, Unit
+from umd_engine.errors import UnknownNameError
+from umd_engine.models.mask import Triple
+from umd_engine.models.parity.recipe import fill
+
+SEED = 7
+ORGANS = 13
+KEPT_BLOCKS = 3  # of a reduced transformer; SAM-Med3D's third block is its first global one
+Units = Sequence[Unit]
+
+
+def stand_in_units(name: str, reduced: bool = False) -> list[Unit]:
+    """The units of a model of the catalogue, those of a nnU-Net in its usual size.
+
+    Args:
+        reduced: narrower, shallower or on a smaller patch, with every operator of the whole.
+
+    Raises:
+        UnknownNameError: a name without stand-in.
+        BackendError: a library that the network comes from is missing.
+    """
+    if name not in STAND_INS:
+        raise UnknownNameError("model", name, STAND_INS)
+    return list(STAND_INS[name](name, reduced))
+
+
+def filled(network: torch.nn.Module) -> torch.nn.Module:
+    """The network with stand-in weights, in evaluation mode; its parameters may have had no memory."""
+    state = fill(network.state_dict(), SEED)
+    network.to_empty(device="cpu")
+    network.load_state_dict(state)
+    return network.eval().requires_grad_(False)
+
+
+def _nnunet(name: str, reduced: bool) -> Units:
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet
+
+    features = (8, 16, 32) if reduced else (32, 64, 128, 256, 320, 320)
+    network = PlainConvUNet(
+        1, num_classes=ORGANS + 1, n_conv_per_stage_decoder=2, **_unet(features, n_conv_per_stage=2)
+    )
+    return [_window_unit(f"{name}.fold_0", network, 1, (16, 16, 16) if reduced else (128, 128, 128))]
+
+
+def _nninteractive(name: str, reduced: bool) -> Units:
+    from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
+
+    features = (8, 16, 32) if reduced else (32, 64, 128, 256, 320, 320)
+    blocks = (1, 2, 2) if reduced else (1, 3, 4, 6, 6, 6)
+    network = ResidualEncoderUNet(
+        8, num_classes=2, n_conv_per_stage_decoder=1, **_unet(features, n_blocks_per_stage=blocks)
+    )
+    return [_window_unit(f"{name}.network", network, 8, (32, 32, 32) if reduced else (192, 192, 192))]
+
+
+def _unet(features: Sequence[int], **layers: int | Sequence[int]) -> dict[str, object]:
+    """Arguments that nnU-Net's plans give its networks."""
+    stages = len(features)
+    counts = {key: n if isinstance(n, Sequence) else (n,) * stages for key, n in layers.items()}
+    return {
+        "n_stages": stages,
+        "features_per_stage": tuple(features),
+        "conv_op": torch.nn.Conv3d,
+        "kernel_sizes": 3,
+        "strides": (1, *(2,) * (stages - 1)),
+        "conv_bias": True,
+        "norm_op": torch.nn.InstanceNorm3d,
+        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+        "nonlin": torch.nn.LeakyReLU,
+        "nonlin_kwargs": {"inplace": True},
+        **counts,
+    }
+
+
+def _window_unit(name: str, network: torch.nn.Module, channels: int, patch: Triple) -> Unit:
+    return Unit(name, filled(network), (TensorSpec("image", (channels, *patch)),), ("logits",))
+
+
+def _sam_med3d(name: str, reduced: bool) -> Units:
+    from umd_engine.models.sam_med3d.network import Network, Pieces
+
+    with torch.device("meta"):
+        network = Network()
+    if reduced:
+        network.image_encoder.blocks = network.image_encoder.blocks[:KEPT_BLOCKS]
+    filled(network)
+    pieces = Pieces(name, network)
+    return [pieces.encoder, pieces.decoder(1)]
+
+
+def _segvol(name: str, reduced: bool) -> Units:
+    from umd_engine.models.segvol.network import PromptShape, build_network, decoder_unit, encoder_unit
+
+    network = build_network()
+    if reduced:
+        network.image_encoder.blocks = network.image_encoder.blocks[:1]
+    filled(network)
+    shapes = PromptShape(points=1), PromptShape(text=True), PromptShape(box=True, text=True)
+    return [encoder_unit(name, network), *(decoder_unit(name, network, shape) for shape in shapes)]
+
+
+def _vista3d(name: str, reduced: bool) -> Units:
+    from umd_engine.models.vista3d.classes import CT, CTMR, unique
+    from umd_engine.models.vista3d.network import build_network, class_unit
+    from umd_engine.models.vista3d.point_network import Pieces
+    from umd_engine.models.vista3d.recipe import VISTA3D, VISTA3D_CTMR
+
+    classes, recipe = (CTMR, VISTA3D_CTMR) if name == "vista3d-ctmr" else (CT, VISTA3D)
+    network = filled(build_network(8) if reduced else build_network())
+    patch = (32, 32, 32) if reduced else recipe.patch
+    units = [class_unit(name, network, unique(classes.asked("")), patch), class_unit(name, network, (), patch)]
+    if classes is CTMR:
+        return units
+    both = Pieces(name, network, patch, with_class=True)
+    return [*units, Pieces(f"{name}.alone", network, patch, with_class=False).unit(1), both.unit(1), both.unit(0)]
+
+
+def _sat(name: str, reduced: bool) -> Units:
+    from umd_engine.models.sat.network import PATCH, SIZES, Network, network_unit
+
+    size = SIZES[name]
+    if reduced:
+        narrow = tuple(max(8, n // 16) for n in size.features)
+        size = replace(size, features=narrow, token_width=64, head_width=32)
+    with torch.device("meta"):
+        network = Network(size)
+    return [network_unit(name, filled(network), ORGANS, (64, 64, 32) if reduced else PATCH)]
+
+
+STAND_INS: dict[str, Callable[[str, bool], Units]] = {
+    "nnunet": _nnunet,
+    "sam-med3d-turbo": _sam_med3d,
+    "segvol": _segvol,
+    "nninteractive": _nninteractive,
+    "sat-nano": _sat,
+    "sat-pro": _sat,
+    "vista3d": _vista3d,
+    "vista3d-ctmr": _vista3d,
+}
