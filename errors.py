@@ -16,6 +16,7 @@
     ├── OptionError               options that do not go together or are out of range
     ├── PromptError               a prompt outside the scan, or of a kind that the model does not take
     ├── BackendError              a named backend, device or precision that cannot run here
+    ├── AccuracyError             a precision whose answers are too far from float32's
     ├── KernelError               an argument of a kernel: dtype, shape, device, range
     ├── OutOfMemoryError          a case that does not fit even at batch 1
     └── StoreError                a result store of another version, or another program's file
@@ -142,6 +143,10 @@ class PromptError(UmdEngineError):
 
 class BackendError(UmdEngineError):
     status = "backend-error"
+
+
+class AccuracyError(UmdEngineError):
+    status = "inaccurate"
 
 
 class KernelError(UmdEngineError):
