@@ -27,6 +27,7 @@ def packages() -> list[str]:
 
 CPU = ["onnxruntime>=1.24"]
 GPU = ["onnxruntime-gpu>=1.24", "triton>=3.6", "cupy-cuda13x>=14.0"]
+TENSORRT_RTX = ["tensorrt-rtx-cu13==1.7.1.116"]
 REPORT = ["jinja2>=3.1", "plotly>=6.0", "matplotlib>=3.9"]
 # What the kernels are compared with in tests and benches.
 PEERS = [
@@ -47,6 +48,8 @@ DEV = [
     "ruff>=0.17",
     "mypy>=2.4",
     "import-linter>=2.16",
+    # builds engines for a named GPU without one; its wheels are of this platform alone
+    *(f"{need}; sys_platform == 'linux' and platform_machine == 'x86_64'" for need in TENSORRT_RTX),
 ]
 
 setup(
@@ -90,6 +93,7 @@ setup(
         "cpu": CPU,
         "gpu": GPU,
         "tensorrt": ["tensorrt>=10.13"],
+        "tensorrt-rtx": TENSORRT_RTX,
         "report": REPORT,
         "cluster": ["ray>=2.50"],
         "peers": PEERS,
