@@ -103,14 +103,15 @@ class ProfileContext:
 
     def _bind(self, given: dict[str, torch.Tensor]) -> None:
         """Buffers of these shapes, whose addresses the context keeps."""
-        self.buffers.clear()
         for name, x in given.items():
             if not self.context.set_input_shape(name, tuple(x.shape)):
                 raise failure(self.library, f"the engine has no profile for {name} of shape {tuple(x.shape)}")
-        for name, dtype in self.dtypes.items():
-            shape = tuple(self.context.get_tensor_shape(name))
-            self.buffers[name] = torch.empty(shape, dtype=dtype, device=self.device)
-            self.context.set_tensor_address(name, self.buffers[name].data_ptr())
+        self.buffers = {
+            name: torch.empty(tuple(self.context.get_tensor_shape(name)), dtype=dtype, device=self.device)
+            for name, dtype in self.dtypes.items()
+        }
+        for name, buffer in self.buffers.items():
+            self.context.set_tensor_address(name, buffer.data_ptr())
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         with torch.cuda.stream(self.stream):
