@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
 
 from umd_engine.engine.backends import BACKENDS, PRECISIONS
@@ -9,9 +12,14 @@ from umd_engine.engine.backends.eager import EagerSession
 from umd_engine.engine.executor import Session
 from umd_engine.engine.unit import Unit
 from umd_engine.errors import BackendError, UnknownNameError
+from umd_engine.exporters.artifact import Artifact
+
+BATCHES = (1, 4, 8)  # that a TensorRT engine is built for; others run in pieces
 
 
-def open_unit(unit: Unit, backend: str, device: torch.device, precision: str = "fp32") -> Session:
+def open_unit(
+    unit: Unit, backend: str, device: torch.device, precision: str = "fp32", batches: Sequence[int] = BATCHES
+) -> Session:
     """A session of `unit`.
 
     Raises:
@@ -20,6 +28,8 @@ def open_unit(unit: Unit, backend: str, device: torch.device, precision: str = "
     """
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
+    if backend not in BACKENDS:
+        raise UnknownNameError("backend", backend, BACKENDS)
     _check_runtime(unit, backend, precision)
     if backend == "torch" or runtime_of(unit) == backend:
         return EagerSession(unit, device, precision)
@@ -27,14 +37,55 @@ def open_unit(unit: Unit, backend: str, device: torch.device, precision: str = "
         from umd_engine.engine.backends.compiled import CompiledSession
 
         return CompiledSession(unit, device, precision)
-    if backend != "onnxruntime":
-        raise UnknownNameError("backend", backend, BACKENDS)
-    if precision != "fp32":
-        raise BackendError(f"{precision} is not exported to ONNX yet", mend="use --precision fp32 or --backend torch")
-    from umd_engine.engine.backends.onnx_session import OnnxSession
+    if backend in ("tensorrt", "tensorrt-rtx"):
+        if device.type != "cuda":  # before minutes of building
+            raise BackendError(f"{backend} does not run on {device}", mend="use --device cuda, or another backend")
+        return open_artifact(engine_of(unit, precision, batches, backend), device)
+    return open_artifact(graph_of(unit, precision), device, precision)
+
+
+def graph_of(unit: Unit, precision: str = "fp32", home: Path | None = None) -> Artifact:
+    """The unit's ONNX graph from the cache, exported where it is not there."""
     from umd_engine.exporters.onnx_export import export_onnx
 
-    return OnnxSession(export_onnx(unit).path, device)
+    return export_onnx(unit, home, precision)
+
+
+def engine_of(
+    unit: Unit,
+    precision: str = "fp32",
+    batches: Sequence[int] = BATCHES,
+    library: str = "tensorrt",
+    capability: str | None = None,
+    home: Path | None = None,
+) -> Artifact:
+    """The unit's TensorRT engine from the cache, built where it is not there."""
+    from umd_engine.exporters.tensorrt_export import export_tensorrt
+
+    return export_tensorrt(graph_of(unit, precision, home), precision, batches, library, capability, home)
+
+
+def open_artifact(artifact: Artifact, device: torch.device, precision: str = "fp32") -> Session:
+    """A session of an exported graph or engine.
+
+    A 16-bit graph runs on a CPU as one in float32 that rounds where it rounds: for accuracy, not for speed.
+
+    Raises:
+        BackendError: it cannot run on this device.
+    """
+    if artifact.about["kind"] == "tensorrt":
+        from umd_engine.engine.backends.tensorrt_engine import TensorRTSession
+        from umd_engine.exporters.tensorrt_export import record_of
+
+        return TensorRTSession(artifact.path, record_of(artifact), device)
+    from umd_engine.engine.backends.onnx_session import OnnxSession
+    from umd_engine.exporters.onnx_export import emulated
+
+    if precision == "tf32" and device.type != "cuda":
+        raise BackendError("tf32 is a mode of CUDA devices", mend="use --precision fp32")
+    if device.type == "cpu" and artifact.about["precision"] in ("fp16", "bf16"):
+        artifact = emulated(artifact)
+    return OnnxSession(artifact.path, device)
 
 
 def runtime_of(unit: Unit) -> str | None:
@@ -44,7 +95,7 @@ def runtime_of(unit: Unit) -> str | None:
 
 def _check_runtime(unit: Unit, backend: str, precision: str) -> None:
     own = runtime_of(unit)
-    if own is None or backend not in BACKENDS:
+    if own is None:
         return
     if own != backend:
         raise BackendError(f"{unit.name} is a file that runs in {own}", mend=f"use --backend {own}")
