@@ -11,6 +11,7 @@ from umd_engine import __version__
 from umd_engine.commands.bench import bench
 from umd_engine.commands.clicks import clicks
 from umd_engine.commands.data import data
+from umd_engine.commands.export import export
 from umd_engine.commands.models import models
 from umd_engine.commands.results import report, score
 from umd_engine.commands.run import demo, evaluate, predict
@@ -43,7 +44,7 @@ def main(verbose: bool) -> None:
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
 
 
-for command in (evaluate, predict, demo, report, score, clicks, data, models, bench):
+for command in (evaluate, predict, demo, report, score, clicks, data, models, export, bench):
     main.add_command(command)
 
 

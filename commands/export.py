@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from umd_engine.commands.options import path
+from umd_engine.commands.options import path, selection
 from umd_engine.errors import OptionError
 
+TARGETS = ("onnx", "tensorrt", "tensorrt-rtx")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
 
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="NAME[=PATH]...")
-@click.option("--to", "target", default="onnx", show_default=True, type=click.Choice(["onnx", "tensorrt", "tensorrt-rtx"]))
+@click.option(
+    "--to", "target", default="onnx", show_default=True, type=click.Choice(["onnx", "tensorrt", "tensorrt-rtx"])
+)
 @click.option("--precision", default="fp32", show_default=True, type=click.Choice(PRECISIONS))
 @click.option("--batch", "batches", default="1,4,8", show_default=True, help="An engine's batches; a graph takes any.")
 @click.option("--capability", metavar="8.0", help="Build for this GPU generation; tensorrt-rtx only.")
 @click.option("--out", type=path(), metavar="DIR", help="Also copy the artifacts there, a folder a unit.")
 @click.option(
-    "--calibrate", type=path(), metavar="DATA", help="int8: a manifest or a folder of the phantom, scans to calibrate on."
+    "--calibrate",
+    type=path(),
+    metavar="DATA",
+    help="int8: a manifest or a folder of the phantom, scans to calibrate on.",
 )
 @click.option("--verify", "data", type=path(), metavar="DATA", help="A manifest: compare the answers with fp32's.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N scans of DATA.")
@@ -49,8 +58,8 @@ def export(
 ) -> None:
     """Export the networks of models, every unit of each, into the cache of artifacts.
 
-    An artifact carries a sidecar, artifact.json: inputs and outputs, precision of each region, versions, hashes, and its
-    error against eager fp32 on the inputs beside it. With --verify every scan of DATA is segmented twice, in this
+    An artifact carries a sidecar, artifact.json: inputs and outputs, precision of each region, versions, hashes, and
+    its error against eager fp32 on the inputs beside it. With --verify every scan of DATA is segmented twice, in this
     precision and in fp32, and the export fails where organs differ by more than docs/export.md says.
 
     \b
@@ -60,13 +69,59 @@ def export(
       umd-engine export sam-med3d-turbo --to tensorrt --precision fp16 --batch 1,8 --out engines
       umd-engine export vista3d --stand-in --to tensorrt-rtx --capability 8.0
     """
-    from umd_engine.commands.export_texts import report_text, unit_text
-    from umd_engine.models.exporting import Wanted, export_models, verify_models
+    from umd_engine.commands.export_texts import as_dict, as_line, report_dict, report_lines
+    from umd_engine.engine.host_memory import keep_freed_memory
+    from umd_engine.models.exporting import Wanted, export_units
+    from umd_engine.models.verify import refuse
 
+    keep_freed_memory()
     wanted = Wanted(target, precision, _batches(batches), capability, out)
     if stand_in and data:
         raise OptionError("stand-in weights are no evidence", where="--verify", mend="give a trained checkpoint")
-    ...
+    scans, _ = selection(data, modality, limit) if data else ([], None)
+    told: list[dict[str, Any]] = []
+    for name, model, units in _units(models, settings, trust, stand_in):
+        for row in export_units(units, wanted):
+            told.append(as_dict(row))
+            click.echo(as_line(row), err=as_json)
+        if data and model is not None and all(row["status"] == "ok" for row in told):
+            report = _verified(model, scans, wanted)
+            told.append(report_dict(name, report))
+            click.echo("\n".join(report_lines(name, report)), err=as_json)
+            refuse(report, precision)
+    if as_json:
+        click.echo(json.dumps(told, indent=1, default=str))
+    if any(row.get("status", "ok") != "ok" for row in told):
+        sys.exit(1)
+
+
+def _units(
+    models: Sequence[str], settings: Sequence[str], trust: Sequence[Path], stand_in: bool
+) -> Iterator[tuple[str, Any, Sequence[Any]]]:
+    """Name, model and units of every model; of a stand-in there is no model."""
+    from umd_engine.evaluation.loading import parse_requests
+    from umd_engine.models.stand_in import stand_in_units
+
+    if stand_in:
+        for name in models:
+            yield name, None, stand_in_units(name)
+        return
+    for request, given in parse_requests(models, settings, trust).items():
+        model = request.load(given)
+        yield request.title, model, model.units
+
+
+def _verified(model: Any, scans: Sequence[Any], wanted: Any) -> Any:
+    """On the device that runs the artifact: an engine's is a GPU."""
+    from umd_engine.engine.backends.device import resolve_device
+    from umd_engine.evaluation.cases import Settings
+    from umd_engine.evaluation.verifying import verify_on
+    from umd_engine.models.exporting import opened_as
+    from umd_engine.models.ready import open_unit
+
+    device = resolve_device("cpu" if wanted.target == "onnx" else "cuda")
+    reference = partial(open_unit, backend="torch", device=device)
+    return verify_on(scans, model, partial(opened_as, wanted, device), reference, Settings(device=device))
 
 
 def _batches(text: str) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -41,16 +41,17 @@ class Sessions:
 
     def __init__(self, models: Sequence[Model | PromptedModel], settings: Settings):
         self._settings = settings
-        self._opened: dict[Unit, Session] = {}
+        self._opened: dict[Hashable, Session] = {}
         for model in models:
             for unit in model.units:
                 self(unit)
 
     def __call__(self, unit: Unit) -> Session:
-        if unit not in self._opened:
+        key = (unit.module, unit.interface, unit.outputs)  # units that differ only in sizes of free axes share one
+        if key not in self._opened:
             settings = self._settings
-            self._opened[unit] = open_unit(unit, settings.backend, settings.device, settings.precision)
-        return self._opened[unit]
+            self._opened[key] = open_unit(unit, settings.backend, settings.device, settings.precision)
+        return self._opened[key]
 
 
 Plain = Callable[[Case, Scan, Segmentation, float], Done]

@@ -20,6 +20,7 @@ from umd_engine.errors import BackendError
 
 SIDECAR = "artifact.json"
 SCHEMA = 1
+UNWRITABLE = "set UMD_ENGINE_CACHE to a folder that can be written"
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,25 @@ def opened(folder: Path) -> Artifact:
     return Artifact(folder, about)
 
 
-def amended(artifact: Artifact, **said: Any) -> Artifact:
-    """The artifact with more in its sidecar, e.g. what was measured later; a cache that is read-only keeps the old."""
-    about = {**artifact.about, **said}
+def amended(artifact: Artifact, files: Mapping[str, Callable[[Path], object]], **said: Any) -> Artifact:
+    """The artifact with more files and more in its sidecar, e.g. what was measured on it.
+
+    Args:
+        files: name -> writes that file.
+
+    Raises:
+        BackendError: the cache cannot be written.
+    """
     try:
+        for name, write in files.items():
+            draft = artifact.folder / f".draft-{os.getpid()}-{name}"
+            write(draft)
+            draft.replace(artifact.folder / name)
+        digests = {**artifact.about["files"], **{name: _digest(artifact.folder / name) for name in files}}
+        about = {**artifact.about, **said, "files": digests}
         _write_sidecar(artifact.folder, about)
-    except OSError:
-        return Artifact(artifact.folder, about)
+    except OSError as error:
+        raise _unwritable(artifact.folder, error, UNWRITABLE) from None
     return Artifact(artifact.folder, about)
 
 
@@ -140,7 +153,7 @@ def _make(place: Path, kind: str, parts: Mapping[str, Any], make: Make) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=place.parent))
     except OSError as error:
-        raise _unwritable(place.parent, error, "set UMD_ENGINE_CACHE to a folder that can be written") from None
+        raise _unwritable(place.parent, error, UNWRITABLE) from None
     try:
         said = make(draft)
         files = {path.name: _digest(path) for path in sorted(draft.iterdir())}
@@ -156,7 +169,7 @@ def _make(place: Path, kind: str, parts: Mapping[str, Any], make: Make) -> None:
 
 
 def _write_sidecar(folder: Path, about: Mapping[str, Any]) -> None:
-    draft = folder / f".{SIDECAR}"
+    draft = folder / f".{os.getpid()}-{SIDECAR}"
     draft.write_text(json.dumps(about, indent=1, default=str) + "\n", encoding="utf-8")
     draft.replace(folder / SIDECAR)
 

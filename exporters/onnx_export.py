@@ -23,16 +23,34 @@ INLINE = 1 << 30  # bytes of weights beyond which they lie beside the graph: a g
 FILE = "unit.onnx"
 
 
-def export_onnx(unit: Unit, home: Path | None = None) -> Artifact:
-    """The unit's graph in fp32, exported when the cache has none.
+def export_onnx(unit: Unit, home: Path | None = None, precision: str = "fp32") -> Artifact:
+    """The unit's graph, exported when the cache has none.
 
     Args:
         home: the cache; default `cache_folder()`.
+        precision: fp32, fp16 or bf16; tf32 is how a backend runs the graph of fp32. int8 needs calibration, see
+            `exporters.quantize`.
 
     Raises:
-        BackendError: the ONNX packages are missing, the unit cannot be exported, or the cache cannot be written.
+        UnknownNameError: no such precision.
+        BackendError: the ONNX packages are missing, the unit cannot be exported or converted, or the cache cannot be
+            written.
     """
-    return cached("onnx", described(unit, "fp32"), lambda folder: _export(unit, folder / FILE), home)
+    if precision in ("fp32", "tf32"):
+        return cached("onnx", described(unit, "fp32"), lambda folder: _export(unit, folder / FILE), home)
+    exact = export_onnx(unit, home)
+    return cached("onnx", described(unit, precision), lambda folder: _lower(exact, folder / FILE, precision), home)
+
+
+def emulated(artifact: Artifact, home: Path | None = None) -> Artifact:
+    """A 16-bit graph for machines that lack the type: float32, rounded where the graph rounds. See `emulate`."""
+    from umd_engine.exporters.emulate import emulate
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        emulate(artifact.path, folder / FILE)
+        return {"file": FILE, "unit": artifact.about["unit"], "emulates": artifact.about["precision"]}
+
+    return cached("onnx-emulated", {"of": artifact.about["key"], "exporter": EXPORTER_VERSION}, make, home)
 
 
 def described(unit: Unit, precision: str) -> dict[str, Any]:
@@ -79,6 +97,13 @@ def _export(unit: Unit, path: Path) -> Mapping[str, Any]:
     assert program is not None
     program.save(str(path), external_data=_bytes(module) > INLINE)
     return {"file": path.name, "unit": unit.name}
+
+
+def _lower(exact: Artifact, path: Path, precision: str) -> Mapping[str, Any]:
+    from umd_engine.exporters.precision import to_precision
+
+    said = to_precision(exact.path, path, precision)
+    return {"file": path.name, "unit": exact.about["unit"], **said}
 
 
 def _wide(unit: Unit) -> Unit:

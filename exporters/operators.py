@@ -7,6 +7,7 @@ from typing import Any
 
 from umd_engine.errors import BackendError
 from umd_engine.exporters.onnx_export import OPSET
+from umd_engine.exporters.precision import BF16_OPSET
 
 IR_VERSION = 10  # of ONNX 1.16, which the parser of TensorRT 10.1 is built with
 
@@ -55,8 +56,8 @@ def check_operators(path: Path) -> None:
     except (OSError, DecodeError) as error:
         raise BackendError(f"not an ONNX file: {error}", where=path) from None
     opsets = {entry.domain: entry.version for entry in model.opset_import}
-    if opsets.get("") != OPSET:
-        raise BackendError(f"opset {opsets.get('')} instead of {OPSET}", where=path)
+    if opsets.get("") not in (OPSET, BF16_OPSET):
+        raise BackendError(f"opset {opsets.get('')} instead of {OPSET}, or {BF16_OPSET} in bf16", where=path)
     if model.ir_version > IR_VERSION:
         raise BackendError(f"IR version {model.ir_version} is newer than {IR_VERSION}", where=path)
     for node in model.graph.node:

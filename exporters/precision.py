@@ -56,7 +56,10 @@ def load_graph(path: Path) -> ir.Model:
     if any(value.dtype is None for node in model.graph for value in node.outputs):
         ShapeInferencePass()(model)
     for node in model.graph:
-        if any(attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for attribute in node.attributes.values()):
+        if any(
+            attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+            for attribute in node.attributes.values()
+        ):
             raise BackendError(
                 f"node {node.name} ({node.op_type}) holds a graph of its own", where=path, mend="use --precision fp32"
             )

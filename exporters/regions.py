@@ -15,21 +15,84 @@ DTYPES = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "QuantizeLinear", "DequantizeLinear"})
 ARITHMETIC = frozenset(
-    "Abs Add Clip Div Elu HardSigmoid HardSwish LeakyRelu Max Min Mul Neg PRelu Relu Sigmoid Sub Sum Where".split()
+    [
+        "Abs",
+        "Add",
+        "Clip",
+        "Div",
+        "Elu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Max",
+        "Min",
+        "Mul",
+        "Neg",
+        "PRelu",
+        "Relu",
+        "Sigmoid",
+        "Sub",
+        "Sum",
+        "Where",
+    ]
 )
 LAYOUT = frozenset(
-    "Concat DepthToSpace Expand Flatten Gather GatherElements Identity MaxPool Pad Reshape Resize Slice SpaceToDepth "
-    "Split Squeeze Tile Transpose Unsqueeze".split()
+    [
+        "Concat",
+        "DepthToSpace",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "GatherElements",
+        "Identity",
+        "MaxPool",
+        "Pad",
+        "Reshape",
+        "Resize",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 # Their arithmetic neighbours belong to the same formula: a decomposed LayerNorm, GELU, an encoding of positions.
 FORMULAS = frozenset(
-    "CumSum Cos Erf Exp Log Pow Reciprocal ReduceL2 ReduceLogSumExp ReduceMean ReduceProd ReduceSum ReduceSumSquare "
-    "Sin Sqrt".split()
+    [
+        "CumSum",
+        "Cos",
+        "Erf",
+        "Exp",
+        "Log",
+        "Pow",
+        "Reciprocal",
+        "ReduceL2",
+        "ReduceLogSumExp",
+        "ReduceMean",
+        "ReduceProd",
+        "ReduceSum",
+        "ReduceSumSquare",
+        "Sin",
+        "Sqrt",
+    ]
 )
 # In float32 themselves; what they read may have been 16 bit. Every operator that no list names is read in float32.
 ALONE = frozenset(
-    "AveragePool BatchNormalization Gelu GlobalAveragePool GroupNormalization InstanceNormalization "
-    "LayerNormalization LpNormalization RMSNormalization Softplus Tanh".split()
+    [
+        "AveragePool",
+        "BatchNormalization",
+        "Gelu",
+        "GlobalAveragePool",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "LpNormalization",
+        "RMSNormalization",
+        "Softplus",
+        "Tanh",
+    ]
 )
 TYPELESS = frozenset({"Shape", "Size"})
 

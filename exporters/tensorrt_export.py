@@ -11,9 +11,11 @@ import torch
 from umd_engine.engine.backends.tensorrt_library import open_tensorrt
 from umd_engine.engine.backends.tensorrt_record import EngineRecord
 from umd_engine.exporters.artifact import Artifact, cache_folder, cached
+from umd_engine.exporters.operators import check_operators
 from umd_engine.exporters.tensorrt_build import build_engine
 
 FILE = "unit.engine"
+KEPT = ("unit", "weights", "inputs", "outputs", "regions")  # what an engine's sidecar says as its graph's does
 BATCHES = (1, 4, 8)
 RANGES = {"clicks": (1, 1, 32), "queries": (1, 13, 64)}  # lowest, likeliest, highest
 
@@ -51,6 +53,7 @@ def export_tensorrt(
     timings = (home or cache_folder()) / "timings" / f"{library}.cache"
 
     def make(folder: Path) -> Mapping[str, Any]:
+        check_operators(graph.path)
         named = {axis for spec in graph.about["inputs"] for axis in spec["shape"][1:] if isinstance(axis, str)}
         plan, record = build_engine(
             graph.path,
@@ -62,7 +65,7 @@ def export_tensorrt(
             timing_cache=timings,
         )
         (folder / FILE).write_bytes(plan)
-        said = {key: graph.about[key] for key in ("unit", "weights", "inputs", "outputs", "regions") if key in graph.about}
+        said = {key: graph.about[key] for key in KEPT if key in graph.about}
         return {"file": FILE, **said, "engine": record.to_json()}
 
     return cached("tensorrt", parts, make, home)

@@ -18,7 +18,7 @@ def test_good_graphs_pass(tmp_path, graph):
 
 def test_an_exported_unit_passes(tmp_path):
     network = torch.nn.Sequential(torch.nn.Conv3d(1, 4, 3), torch.nn.InstanceNorm3d(4), torch.nn.GELU()).eval()
-    check_operators(export_onnx(Unit("network", network, (TensorSpec("image", (1, 8, 8, 8)),)), tmp_path))
+    check_operators(export_onnx(Unit("network", network, (TensorSpec("image", (1, 8, 8, 8)),)), tmp_path).path)
 
 
 def test_weights_beside_the_file_are_not_read_whole(tmp_path):

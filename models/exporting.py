@@ -1,0 +1,94 @@
+"""Exports the units of a model, one after the other: a row each, what cannot be exported as an error in its row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from umd_engine.engine.executor import Session
+from umd_engine.engine.unit import Unit
+from umd_engine.errors import BackendError, UmdEngineError
+from umd_engine.exporters.artifact import Artifact, copied
+from umd_engine.exporters.operators import check_operators
+from umd_engine.models.ready import BATCHES, engine_of, graph_of, open_artifact, runtime_of
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be made of every unit.
+
+    Attributes:
+        target: onnx, tensorrt or tensorrt-rtx.
+        batches, capability: of an engine.
+        out: copies go to OUT/UNIT/PRECISION; None: the artifacts stay in the cache alone.
+    """
+
+    target: str = "onnx"
+    precision: str = "fp32"
+    batches: tuple[int, ...] = BATCHES
+    capability: str | None = None
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A unit's artifact, or the error that it ended with.
+
+    Attributes:
+        reason: why the artifact's error was not measured; empty where it was.
+    """
+
+    unit: Unit
+    artifact: Artifact | None
+    reason: str = ""
+    error: UmdEngineError | None = None
+
+
+def export_units(units: Iterable[Unit], wanted: Wanted) -> Iterator[Exported]:
+    """Yields each unit as soon as its artifact is made and measured."""
+    for unit in units:
+        try:
+            yield _export(unit, wanted)
+        except UmdEngineError as error:
+            yield Exported(unit, None, error=error)
+
+
+def opened_as(wanted: Wanted, device: torch.device, unit: Unit) -> Session:
+    """A session of a unit's artifact, made where it is missing."""
+    return open_artifact(_artifact(unit, wanted), device, wanted.precision)
+
+
+def _export(unit: Unit, wanted: Wanted) -> Exported:
+    if (own := runtime_of(unit)) is not None:
+        raise BackendError(f"{unit.name} is a file that runs in {own}", mend="it needs no export: use it as it is")
+    artifact = _artifact(unit, wanted)
+    check_operators(graph_of(unit, wanted.precision).path)
+    reason = ""
+    if "error" not in artifact.about:
+        artifact, reason = _measured(artifact, unit, wanted)
+    if wanted.out is not None:
+        artifact = copied(artifact, wanted.out / unit.name / wanted.precision)
+    return Exported(unit, artifact, reason)
+
+
+def _artifact(unit: Unit, wanted: Wanted) -> Artifact:
+    if wanted.target == "onnx":
+        return graph_of(unit, wanted.precision)
+    return engine_of(unit, wanted.precision, wanted.batches, wanted.target, wanted.capability)
+
+
+def _measured(artifact: Artifact, unit: Unit, wanted: Wanted) -> tuple[Artifact, str]:
+    """The artifact with its error, or without one and why."""
+    from umd_engine.exporters.measure import measured
+
+    device = CPU if wanted.target == "onnx" else torch.device("cuda")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return artifact, "an engine runs on a GPU only, and there is none here"
+    inputs = unit.example(1)
+    found = open_artifact(artifact, device, "fp32" if device == CPU else wanted.precision).run(inputs)
+    return measured(artifact, unit, found, inputs), ""

@@ -1,0 +1,111 @@
+"""`export` from the command line: artifacts, copies, engines, verification, and what is refused."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from umd_engine.cli import main
+from umd_engine.engine.unit import TensorSpec, Unit
+from umd_engine.exporters.artifact import opened
+from umd_engine.models.exporting import Wanted, export_units
+
+NETWORKS = Path(__file__).parents[2] / "bench/demo/networks"
+CT = NETWORKS / "Dataset901_PhantomCT/nnUNetTrainer__nnUNetPlans__3d_fullres"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run(cache, monkeypatch):
+    monkeypatch.setenv("UMD_ENGINE_CACHE", str(cache))
+
+    def invoke(*arguments, code=0):
+        done = CliRunner().invoke(main, ["export", *map(str, arguments)])
+        assert done.exit_code == code, done.output + str(done.exception)
+        return done
+
+    return invoke
+
+
+def test_a_graph_is_measured_and_copied(run, tmp_path):
+    rows = json.loads(run(f"nnunet={CT}", "--out", tmp_path / "out", "--json").stdout)
+    assert [row["status"] for row in rows] == ["ok"] and rows[0]["error"]["logits"]["of_range"] <= 1e-4
+    folder = tmp_path / "out" / "nnunet.fold_all" / "fp32"
+    assert Path(rows[0]["path"]) == folder / "unit.onnx"
+    artifact = opened(folder)
+    stored = np.load(folder / "inputs.npz")
+    assert stored["image"].shape[1:] == tuple(artifact.about["inputs"][0]["shape"][1:])
+    # again into the same folder: the same artifact; another one is refused
+    run(f"nnunet={CT}", "--out", tmp_path / "out")
+    (tmp_path / "else" / "nnunet.fold_all" / "fp32").mkdir(parents=True)
+    (tmp_path / "else" / "nnunet.fold_all" / "fp32" / "notes.txt").write_text("mine")
+    done = run(f"nnunet={CT}", "--out", tmp_path / "else", code=1)
+    assert "not empty" in done.output
+
+
+def test_the_stored_error_is_that_of_the_stored_inputs(run):
+    (row,) = json.loads(run(f"nnunet={CT}", "--json").stdout)
+    path = Path(row["path"])
+    import onnxruntime
+
+    from umd_engine.models.catalog import Request
+
+    image = np.load(path.parent / "inputs.npz")["image"]
+    found = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"image": image})[0]
+    exact = Request.parse(f"nnunet={CT}").load({}).units[0].module(torch.from_numpy(image)).detach().numpy()
+    assert np.abs(found - exact).max() <= 2 * row["error"]["logits"]["max"] + 1e-6
+
+
+def test_fp16_is_verified_on_a_trained_network(run, tmp_path):
+    from umd_engine.data.phantom import write_cohort
+
+    write_cohort(tmp_path / "ph", "petct", 1, 0, "small")
+    done = run(
+        f"nnunet={CT}", "--precision", "fp16", "--verify", tmp_path / "ph/manifest.csv", "--modality", "ct", "--json"
+    )
+    unit, report = json.loads(done.stdout)
+    assert unit["precision"] == "fp16" and 0 < unit["error"]["logits"]["of_range"] < 5e-3
+    assert report["mean_dice"] >= 0.999 and len(report["organs"]) == 13
+    assert report["flipped"] < 200 and report["outputs"][0]["largest"] > 0
+
+
+def test_what_cannot_be_done_is_said(run, tmp_path):
+    assert "stand-in weights are no evidence" in run(
+        "nnunet", "--stand-in", "--verify", tmp_path / "x.csv", code=1
+    ).output  # fmt: skip
+    assert "write e.g. 1,4,8" in run(f"nnunet={CT}", "--batch", "1,x", code=1).output
+    if importlib.util.find_spec("tensorrt") is None:
+        assert "pip install 'umd-engine[tensorrt]'" in run(f"nnunet={CT}", "--to", "tensorrt", code=1).output
+
+
+class Jumping(torch.nn.Module):
+    def forward(self, x):
+        return torch.nonzero(x.sum((1, 2, 3, 4)) * 0 + 1).float() + x.mean((1, 2, 3, 4))[:, None]
+
+
+def test_one_unit_that_fails_leaves_the_others(run, cache):
+    shape = TensorSpec("image", (1, 4, 4, 4))
+    units = [
+        Unit("model.bad", Jumping().eval(), (shape,), ("out",)),
+        Unit("model.good", torch.nn.Conv3d(1, 2, 1).eval(), (shape,), ("out",)),
+    ]
+    bad, good = export_units(units, Wanted())
+    assert bad.artifact is None and "NonZero" in str(bad.error)
+    assert good.error is None and good.artifact.about["error"]["out"]["of_range"] < 1e-5
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="TensorRT-RTX is not installed")
+def test_an_engine_without_a_gpu_says_what_was_not_measured(run):
+    (row,) = json.loads(
+        run(f"nnunet={CT}", "--to", "tensorrt-rtx", "--precision", "fp16", "--capability", "8.0", "--json").stdout
+    )  # fmt: skip
+    assert row["engine"]["capabilities"] == ["8.0"] and row["engine"]["batches"] == [1, 4, 8]
+    assert "GPU" in row["not_measured"] or "error" in row
