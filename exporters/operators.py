@@ -9,6 +9,7 @@ from umd_engine.errors import BackendError
 from umd_engine.exporters.onnx_export import OPSET
 from umd_engine.exporters.precision import BF16_OPSET
 
+MOST_AXES = 8  # TensorRT's Dims::MAX_DIMS; beyond it the parser of TensorRT-RTX 1.7.1 ends the process
 IR_VERSION = 10  # of ONNX 1.16, which the parser of TensorRT 10.1 is built with
 
 # Marked "Y" in the table of docs/operators.md of onnx/onnx-tensorrt for TensorRT 10.15, opsets 9 to 24
@@ -44,9 +45,9 @@ def check_operators(path: Path) -> None:
     """Check a graph against what TensorRT supports, ONNX's own rules and the project's.
 
     Raises:
-        BackendError: another opset or IR version, an operator that TensorRT lacks or that is refused (named, with its
-            node), a spatial axis without a size, a first axis not called "batch", or a file that ONNX's checker with
-            shape inference rejects.
+        BackendError: another opset or IR version; an operator that TensorRT lacks, that is refused or whose output has
+            more than eight axes (named, with its node); a spatial axis without a size; a first axis not called "batch";
+            a file that ONNX's checker with shape inference rejects.
     """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -55,13 +56,15 @@ def check_operators(path: Path) -> None:
         model = onnx.load(path, load_external_data=False)
     except (OSError, DecodeError) as error:
         raise BackendError(f"not an ONNX file: {error}", where=path) from None
-    opsets = {entry.domain: entry.version for entry in model.opset_import}
-    if opsets.get("") not in (OPSET, BF16_OPSET):
-        raise BackendError(f"opset {opsets.get('')} instead of {OPSET}, or {BF16_OPSET} in bf16", where=path)
+    opset = {entry.domain: entry.version for entry in model.opset_import}.get("")
+    wanted = BF16_OPSET if _has_bf16(model) else OPSET
+    if opset != wanted:
+        raise BackendError(f"opset {opset} instead of {wanted}", where=path)
     if model.ir_version > IR_VERSION:
         raise BackendError(f"IR version {model.ir_version} is newer than {IR_VERSION}", where=path)
+    axes = {value.name: len(value.type.tensor_type.shape.dim) for value in model.graph.value_info}
     for node in model.graph.node:
-        _check_node(path, node)
+        _check_node(path, node, max((axes.get(name, 0) for name in node.output), default=0))
     for value in model.graph.input:
         _check_batch(path, value)
     for value in (*model.graph.input, *model.graph.output):
@@ -72,7 +75,16 @@ def check_operators(path: Path) -> None:
         raise BackendError(f"ONNX's checker rejects it: {str(error).splitlines()[0]}", where=path) from None
 
 
-def _check_node(path: Path, node: Any) -> None:
+def _has_bf16(model: Any) -> bool:
+    """Whether the graph computes in bfloat16, which a cast or a weight must then make."""
+    from onnx import TensorProto
+
+    casts = (a.i for node in model.graph.node if node.op_type == "Cast" for a in node.attribute if a.name == "to")
+    weights = (weight.data_type for weight in model.graph.initializer)
+    return TensorProto.BFLOAT16 in (*casts, *weights)
+
+
+def _check_node(path: Path, node: Any, axes: int) -> None:
     reason = None
     if node.domain not in ("", "ai.onnx"):
         reason = f"it is not of ONNX but of {node.domain}"
@@ -80,6 +92,8 @@ def _check_node(path: Path, node: Any) -> None:
         reason = REFUSED[node.op_type]
     elif node.op_type not in SUPPORTED:
         reason = "TensorRT has no such operator"
+    elif axes > MOST_AXES:
+        reason = f"its output has {axes} axes, TensorRT has {MOST_AXES} at most"
     if reason is not None:
         raise BackendError(f"operator {node.op_type} (node {node.name}) is refused: {reason}", where=path)
 

@@ -13,8 +13,10 @@ from umd_engine.data.atomic import atomic_file
 from umd_engine.engine.backends.tensorrt_library import TensorRTLibrary, open_tensorrt
 from umd_engine.engine.backends.tensorrt_record import EngineRecord, Profile
 from umd_engine.errors import BackendError, OptionError
+from umd_engine.exporters.operators import check_operators
 
 Range = tuple[int, int, int]
+LONGEST_REASON = 400  # letters; the builder's messages may print weights
 
 
 def build_engine(
@@ -43,11 +45,13 @@ def build_engine(
         memory: bytes of device memory that a layer may use as workspace; None: all.
 
     Raises:
-        BackendError: the library is missing, or refuses the graph; names the operators and nodes that it names.
+        BackendError: the library is missing, or the graph is refused by `check_operators` or by the library's parser or
+            builder; operators and nodes are named.
         OptionError: batches without 1, a dynamic axis without a range, a range that does not rise.
     """
     trt = open_tensorrt(library)
     sizes = _sizes(batches)
+    check_operators(path)
     started = time.perf_counter()
     builder = trt.module.Builder(trt.logger)
     network = trt.create_network(builder)
@@ -167,10 +171,10 @@ def _device_memory(trt: TensorRTLibrary, plan: bytes) -> int | None:
 def _refused_node(trt: TensorRTLibrary, path: Path, parser: Any) -> BackendError:
     """What the parser did not take, by operator and node."""
     error = parser.get_error(0)
-    reason = error.desc().splitlines()[0]
+    lines = [line for line in error.desc().splitlines() if " " in line and not line.startswith("Invalid Node")]
+    reason = f": {lines[0]}" if lines else ""
     if not error.node_operator():
-        return BackendError(f"{trt} cannot read it: {reason}", where=path, mend="export the unit again")
-    reason = f": {reason}" if " " in reason else ""
+        return BackendError(f"{trt} cannot read it{reason}", where=path)
     return BackendError(f"{trt} does not take {error.node_operator()} (node {error.node_name()}){reason}", where=path)
 
 
@@ -183,4 +187,4 @@ def _refused_graph(trt: TensorRTLibrary, path: Path) -> BackendError:
     nodes = onnx.load(path, load_external_data=False).graph.node
     named = [node for node in nodes if node.name in words] or [node for node in nodes if node.op_type in words]
     names = ", ".join(f"{node.op_type} (node {node.name})" for node in named[:4])
-    return BackendError(f"{trt} does not build {names or 'the graph'}: {reason}", where=path)
+    return BackendError(f"{trt} does not build {names or 'the graph'}: {reason[:LONGEST_REASON]}", where=path)

@@ -11,9 +11,10 @@ from umd_engine.exporters.onnx_export import export_onnx
 from umd_engine.exporters.operators import REFUSED, SUPPORTED, check_operators
 
 
-@pytest.mark.parametrize("graph", [RELU, SHORT_CONVOLUTION.replace("TYPE", "10")], ids=["fp32", "fp16"])
-def test_good_graphs_pass(tmp_path, graph):
-    check_operators(save(tmp_path / "good.onnx", graph))
+def test_good_graphs_pass(tmp_path):
+    check_operators(save(tmp_path / "fp32.onnx", RELU))
+    check_operators(save(tmp_path / "fp16.onnx", SHORT_CONVOLUTION.replace("TYPE", "10")))
+    check_operators(save(tmp_path / "bf16.onnx", SHORT_CONVOLUTION.replace("TYPE", "16"), opset=22))
 
 
 def test_an_exported_unit_passes(tmp_path):
@@ -52,6 +53,11 @@ WRONG = {
         one_node("[volume] y = Det(x)", "float[batch,4,4] x", "float[batch] y"),
         r"Det \(node volume\) is refused: TensorRT has no such",
     ),
+    "nine axes": (
+        f"g ({VOLUME} x) => ({VOLUME} y) <int64[9] s = {{0,2,2,2,2,2,2,2,2}}, int64[5] t = {{0,2,8,8,8}}, "
+        "float[batch,2,2,2,2,2,2,2,2] nine> { [split] nine = Reshape(x, s) [join] y = Reshape(nine, t) }",
+        r"Reshape \(node split\) is refused: its output has 9 axes",
+    ),
     "not of ONNX": (one_node("[own] y = mine.Relu(x)"), r"Relu \(node own\) is refused: it is not of ONNX but of mine"),
     "a spatial axis without a size": (
         one_node("y = Relu(x)", "float[batch,2,8,depth,8] x", "float[batch,2,8,depth,8] y"),
@@ -82,6 +88,11 @@ def test_each_rule_refuses(tmp_path, rule):
 def test_other_versions_are_refused(tmp_path, versions, told):
     with pytest.raises(BackendError, match=told):
         check_operators(save(tmp_path / "other.onnx", RELU, **versions))
+
+
+def test_bf16_needs_the_opset_that_has_it(tmp_path):
+    with pytest.raises(BackendError, match="opset 20 instead of 22"):
+        check_operators(save(tmp_path / "other.onnx", SHORT_CONVOLUTION.replace("TYPE", "16")))
 
 
 def test_attention_is_refused_before_its_opset(tmp_path):

@@ -6,15 +6,16 @@ An engine cannot be opened without a device, so nothing here says that it runs o
 import json
 
 import pytest
-from onnx_text import INT8_CONVOLUTION, RELU, SHORT_CONVOLUTION, VOLUME, one_node, save, save_with_weights_beside
+from onnx_text import INT8_CONVOLUTION, RELU, SHORT_CONVOLUTION, one_node, save, save_with_weights_beside
 
 from umd_engine.engine.backends.tensorrt_record import EngineRecord
 from umd_engine.errors import BackendError, OptionError, UnknownNameError
+from umd_engine.exporters.onnx_export import export_onnx
+from umd_engine.exporters.precision import to_precision
 from umd_engine.exporters.tensorrt_build import build_engine
+from umd_engine.models.stand_in import STAND_INS, stand_in_units
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="builds need tensorrt-rtx: pip install 'umd-engine[tensorrt-rtx]'")
-
-HEADS = "float[batch,2,8,16]"
 
 
 def build(path, batches=(1,), **options):
@@ -43,9 +44,9 @@ def test_other_axes_have_the_stated_range(tmp_path):
         build(path, ranges={"clicks": (4, 2, 1)})
 
 
-@pytest.mark.parametrize("kind", ["10", "16"], ids=["fp16", "bf16"])
-def test_explicit_casts(tmp_path, kind):
-    plan, _ = build(save(tmp_path / "short.onnx", SHORT_CONVOLUTION.replace("TYPE", kind)))
+@pytest.mark.parametrize(("kind", "opset"), [("10", 20), ("16", 22)], ids=["fp16", "bf16"])
+def test_explicit_casts(tmp_path, kind, opset):
+    plan, _ = build(save(tmp_path / "short.onnx", SHORT_CONVOLUTION.replace("TYPE", kind), opset=opset))
     assert len(plan) > 1000
 
 
@@ -88,29 +89,33 @@ def test_the_timing_cache_is_kept_and_a_broken_one_replaced(tmp_path):
 
 
 UNBUILDABLE = {
-    "data decide its size": (one_node("[cells] y = NonZero(x)", outputs="int64[5,n] y"), 20, r"NonZero \(node cells\)"),
-    "the parser lacks it": (
-        one_node("[volume] y = Det(x)", "float[batch,4,4] x", "float[batch] y"),
-        20,
-        r"take Det \(node volume\)",
+    "the static check": (one_node("[cells] y = NonZero(x)", outputs="int64[5,n] y"), r"NonZero \(node cells\)"),
+    "the parser, for a zero point": (
+        INT8_CONVOLUTION.replace("TYPE", "Conv").replace("AXIS", "0").replace("x_zero = {0}", "x_zero = {3}"),
+        r"take QuantizeLinear \(node quantise\): .*zero point",
     ),
-    "not of ONNX": (one_node("[own] y = mine.Magic(x)"), 20, r"take Magic \(node own\): .*[Pp]lugin"),
-    "types do not agree": (
-        one_node("[sum] y = Add(x, h)", f"{VOLUME} x, float16[batch,2,8,8,8] h"),
-        20,
-        r"take Add \(node sum\)",
+    "the parser, for an output": (
+        "g (float[batch,2,8,8,8] x) => (float[batch,2,7,7,7] y, int64[batch,2,7,7,7] i) "
+        "{ [pool] y, i = MaxPool <kernel_shape = [2, 2, 2]> (x) }",
+        r"take MaxPool \(node pool\): .*outputs",
     ),
-    "it parses and does not build": (
-        one_node("[attend] y = Attention(q, k, v)", f"{HEADS} q, {HEADS} k, {HEADS} v", f"{HEADS} y"),
-        23,
-        r"build Attention \(node attend\)",
+    "the builder, for a type": (
+        "g (float[batch,2,8,8,8] x) => (float[batch,2,8,8,8] y) <float[2,2,1,1,1] weight = {1, 2, 3, 4}> "
+        "{ [a] s = Cast <to = 16> (x) [b] w = Cast <to = 16> (weight) [up] t = ConvTranspose (s, w) "
+        "[c] y = Cast <to = 1> (t) }",
+        r"build ConvTranspose \(node up\)",
+    ),
+    "the builder, for a size": (
+        "g (float[batch,5000] x) => (float[batch,4000] y) <int64[1] k = {4000}> { [most] y, i = TopK(x, k) }",
+        r"build TopK \(node most\): .*3840",
     ),
 }
 
 
-@pytest.mark.parametrize("case", UNBUILDABLE)
-def test_what_does_not_build_is_named(tmp_path, case):
-    graph, opset, told = UNBUILDABLE[case]
+@pytest.mark.parametrize("refused_by", UNBUILDABLE)
+def test_what_does_not_build_is_named(tmp_path, refused_by):
+    graph, told = UNBUILDABLE[refused_by]
+    opset = 22 if "<to = 16>" in graph else 20
     with pytest.raises(BackendError, match=told):
         build(save(tmp_path / "no.onnx", graph, opset=opset))
 
@@ -121,6 +126,26 @@ def test_refused_requests(tmp_path):
         build(path, (4, 8))
     with pytest.raises(UnknownNameError, match="tensorrt-rtx"):
         build_engine(path, (1,), library="tensorrt-rt")
-    (tmp_path / "no.onnx").write_bytes(b"not a model")
-    with pytest.raises(BackendError, match="cannot read it"):
-        build(tmp_path / "no.onnx")
+
+
+def built(unit, folder):
+    """Builds the unit's graph in fp32 and in fp16."""
+    exact, short = export_onnx(unit, folder).path, folder / "fp16.onnx"
+    to_precision(exact, short, "fp16")
+    ranges = {axis: (1, 2, 16) for spec in unit.inputs for axis in spec.axes}
+    for path in (exact, short):
+        plan, record = build(path, (1, 4), ranges=ranges)
+        assert len(plan) > 1000 and record.batches == (1, 4)
+        assert record.inputs == tuple(spec.name for spec in unit.inputs) and record.outputs == unit.outputs
+
+
+@pytest.mark.parametrize("model", ["nnunet", "nninteractive", "segvol"])
+def test_a_unit_builds(tmp_path, model):
+    built(stand_in_units(model, reduced=True)[0], tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("model", STAND_INS)
+def test_every_unit_of_every_model_builds(tmp_path, model):
+    for number, unit in enumerate(stand_in_units(model, reduced=True)):
+        built(unit, tmp_path / str(number))
