@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 
@@ -58,6 +60,17 @@ class Unit:
         digest = hashlib.sha256()
         digest.update(json.dumps([str(self.module), self.interface, self.outputs]).encode())
         add_weights(digest, self.module.state_dict())
+        return digest.hexdigest()
+
+    @cached_property
+    def code_hash(self) -> str:
+        """SHA-256 over the source files of the module's classes and what lies in their folders, libraries' too."""
+        names = {type(module).__module__ for module in self.module.modules()}
+        files = {getattr(sys.modules.get(name), "__file__", None) for name in names if not name.startswith("torch.")}
+        sources = {source for file in files if file for source in Path(file).parent.glob("*.py")}
+        digest = hashlib.sha256()
+        for source in sorted(sources):
+            digest.update(f"{source.parent.name}/{source.name}".encode() + source.read_bytes())
         return digest.hexdigest()
 
     def example(self, batch: int) -> tuple[torch.Tensor, ...]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -41,7 +45,11 @@ def measured(artifact: Artifact, unit: Unit, found: Tensors, inputs: Tensors) ->
             mend="use --backend torch, and report this",
         )
     arrays = {spec.name: x.numpy() for spec, x in zip(unit.inputs, inputs, strict=True)}
-    return amended(artifact, {INPUTS: lambda path: np.savez(path, **arrays)}, error=errors)
+    return amended(artifact, {INPUTS: partial(_save, arrays)}, error=errors)
+
+
+def _save(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    np.savez(path, allow_pickle=False, **arrays)
 
 
 def error_of(found: torch.Tensor, exact: torch.Tensor) -> dict[str, float]:

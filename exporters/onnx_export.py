@@ -57,6 +57,7 @@ def described(unit: Unit, precision: str) -> dict[str, Any]:
     """What a graph of the unit depends on."""
     return {
         "weights": unit.content_hash,
+        "code": unit.code_hash,
         "inputs": [_said(spec) for spec in unit.inputs],
         "outputs": list(unit.outputs),
         "precision": precision,

@@ -54,8 +54,8 @@ class Answers:
 def compare_labels(scan: str, exact: Segmentation, tested: Segmentation) -> Answers:
     """Two label maps on one grid."""
     ids = 1 + max((number for numbers in exact.organs.values() for number in numbers), default=0)
-    maps = [np.ascontiguousarray(answer.labels.cpu().numpy()) for answer in (exact, tested)]
-    matrix = confusion(*maps, ids, ids, backend="cpu")
+    mine, theirs = (np.ascontiguousarray(answer.labels.cpu().numpy()) for answer in (exact, tested))
+    matrix = confusion(mine, theirs, ids, ids, backend="cpu")
     organs = []
     for organ, numbers in exact.organs.items():
         chosen = sorted(set(numbers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -101,8 +102,9 @@ def _segvol(name: str, reduced: bool) -> Units:
     from umd_engine.models.segvol.network import PromptShape, build_network, decoder_unit, encoder_unit
 
     network = build_network()
+    encoder: Any = network.image_encoder
     if reduced:
-        network.image_encoder.blocks = network.image_encoder.blocks[:1]
+        encoder.blocks = encoder.blocks[:1]
     filled(network)
     shapes = PromptShape(points=1), PromptShape(text=True), PromptShape(box=True, text=True)
     return [encoder_unit(name, network), *(decoder_unit(name, network, shape) for shape in shapes)]

@@ -1,5 +1,6 @@
 """Export of a unit, its cache, and the session that opens it."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -88,6 +89,19 @@ def test_a_named_axis_is_free_and_one_artifact_serves_all_sizes(tmp_path):
     for clicks, batch in ((1, 1), (5, 3)):
         inputs = of(clicks).example(batch)
         assert torch.allclose(session.run(inputs)[0], Sum()(*inputs), atol=1e-6)
+
+
+def test_the_cache_knows_the_code(tmp_path, monkeypatch):
+    """A module whose source changed is another unit, though its weights and its name are the same."""
+    source = tmp_path / "a_network_of_mine.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    hashes = []
+    for factor in (1, 2):
+        source.write_text(f"import torch\nclass Net(torch.nn.Module):\n    def forward(self, x): return x * {factor}\n")
+        sys.modules.pop("a_network_of_mine", None)
+        module = importlib.import_module("a_network_of_mine").Net()
+        hashes.append(artifact_key(unit_of(module)))
+    assert hashes[0] != hashes[1]
 
 
 def test_the_sidecar_says_what_it_is(exported):
