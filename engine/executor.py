@@ -1,26 +1,30 @@
 """Runs programs: readers prepare, the scheduler batches, a session computes, sinks receive.
 
 The loop is `Executor.run`: admit, schedule, run, deliver. It owns tensors, threads and recovery; every
-decision about order is the scheduler's.
+decision about order is the scheduler's, and no thread but the one that iterates touches it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
 import torch
 
 from umd_engine.engine.scheduler import Batch, Scheduler
+from umd_engine.engine.trace import Trace
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program, Tensors, Work
 from umd_engine.errors import DataError, OutOfMemoryError, UmdEngineError
 
 log = logging.getLogger(__name__)
+AHEAD = 2  # batches that are computed or wait for the device
+LINGER = 0.005  # s that an idle device waits for a batch to fill up
 
 
 class Session(Protocol):
@@ -63,6 +67,9 @@ class _Live:
 class Executor:
     """Runs jobs in batches that mix them.
 
+    Readers start jobs, one thread feeds the device, others resume programs; the thread that iterates `run` decides
+    what runs next and hands out outcomes. While a batch computes, the next one is made and older ones are finished.
+
     Args:
         open_unit: returns the session of a unit; called once a unit.
         batch_size: items a network call. From 2 on: torch gives a convolution of one item with few channels or
@@ -70,6 +77,7 @@ class Executor:
         memory: bytes that live jobs may declare together.
         max_live: jobs in flight; their windows mix in a batch.
         readers: threads that read and prepare ahead.
+        trace: told of every stage.
     """
 
     def __init__(
@@ -79,100 +87,147 @@ class Executor:
         memory: int = 8 << 30,
         max_live: int = 4,
         readers: int = 2,
+        trace: Trace | None = None,
     ):
         self.open_unit = open_unit
         self.scheduler = Scheduler(memory, batch_size, max_live)
         self.readers = readers
+        self.trace = trace or Trace()
         self.calls = 0
         self._sessions: dict[int, Session] = {}
         self._units: list[Unit] = []
         self._live: dict[int, _Live] = {}
+        self._running: dict[Future[Any], Callable[[Future[Any]], Iterator[Outcome]]] = {}
+        self._batches = self._resuming = 0
+        self._limits: dict[int, int] = {}  # what out-of-memory taught, a unit
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Start no more jobs: `run` ends when those in flight have ended."""
+        self._stopped = True
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Yields each job's outcome as soon as it ends; the order is by age, not by the manifest."""
         queue = iter(jobs)
-        starting: dict[Future[Program[Any]], tuple[int, Job]] = {}
         pending: dict[int, Job] = {}
-        with ThreadPoolExecutor(self.readers, thread_name_prefix="reader") as pool:
+        self._read = ThreadPoolExecutor(self.readers, "reader")
+        self._compute, self._resume = ThreadPoolExecutor(1, "device"), ThreadPoolExecutor(1, "program")
+        patient = True
+        try:
             while True:
                 while (number := self._admit(queue, pending)) is not None:
                     job = pending.pop(number)
-                    starting[pool.submit(job.start)] = (number, job)
-                batch = self.scheduler.next_batch()
-                if batch is None and not starting:
+                    self._running[self._read.submit(job.start)] = partial(self._begin, number, job)
+                self._fill_device(patient)
+                if not self._running:
                     return
-                if batch is None:
-                    wait(starting, return_when=FIRST_COMPLETED)
-                for future in [f for f in starting if f.done()]:
-                    number, job = starting.pop(future)
-                    yield from self._begin(number, job, future)
-                if batch is not None:
-                    yield from self._run_and_deliver(batch)
+                lingering = patient and self._batches == 0 and self.scheduler.offered
+                done = wait(self._running, LINGER if lingering else None, FIRST_COMPLETED).done
+                patient = bool(done)
+                for future in done:
+                    yield from self._running.pop(future)(future)
+        finally:
+            for pool in (self._read, self._compute, self._resume):
+                pool.shutdown(cancel_futures=True)
+
+    def _fill_device(self, patient: bool) -> None:
+        """Hand the device batches: one that is not full only when it is idle, and no program that is being resumed may
+        fill it in a moment."""
+        while self._batches < AHEAD:
+            idle = self._batches == 0 and not (patient and self._resuming)
+            batch = self.scheduler.next_batch(full=not idle)
+            if batch is None:
+                return
+            works = [self._live[part.program].work for part in batch.slices]
+            self._batches += 1
+            self._running[self._compute.submit(self._run_batch, batch, works)] = partial(self._deliver, batch)
 
     def _admit(self, queue: Iterator[Job], pending: dict[int, Job]) -> int | None:
         """The next job that may start; one job at most waits, so a manifest of any length is read lazily."""
+        if self._stopped:
+            return None
         if self.scheduler.waiting == 0 and (job := next(queue, None)) is not None:
             pending[self.scheduler.submit(job.nbytes)] = job
         return self.scheduler.admit()
 
-    def _begin(self, number: int, job: Job, future: Future[Program[Any]]) -> Iterator[Outcome]:
-        try:
-            live = _Live(job, future.result())
-        except Exception as error:
+    def _begin(self, number: int, job: Job, started: Future[Program[Any]]) -> Iterator[Outcome]:
+        if error := started.exception():
             self.scheduler.finish(number)
             yield Outcome(job.key, error=typed(error))
             return
-        self._live[number] = live
-        yield from self._advance(number)
+        self._live[number] = _Live(job, started.result())
+        self._advance(number)
 
-    def _advance(self, number: int) -> Iterator[Outcome]:
+    def _advance(self, number: int) -> None:
         """Resume a program until it asks for work, ends or fails."""
         live = self._live[number]
         live.work = None  # its sink holds the accumulator
-        try:
-            work = next(live.program)
-            while work.count == 0:
+        self._resuming += 1
+        self._running[self._resume.submit(self._next_work, live)] = partial(self._resumed, number)
+
+    def _next_work(self, live: _Live) -> Work | Outcome:
+        with self.trace.span("program", str(live.job.key)):
+            try:
                 work = next(live.program)
-        except StopIteration as end:
-            yield self._end(number, Outcome(live.job.key, result=end.value))
-        except Exception as error:
-            yield self._end(number, Outcome(live.job.key, error=typed(error)))
-        else:
-            live.work = work
-            self.scheduler.offer(number, self._unit_number(work.unit), work.count)
+                while work.count == 0:
+                    work = next(live.program)
+            except StopIteration as end:
+                return Outcome(live.job.key, result=end.value)
+            except Exception as error:
+                return Outcome(live.job.key, error=typed(error))
+            return work
+
+    def _resumed(self, number: int, found: Future[Work | Outcome]) -> Iterator[Outcome]:
+        self._resuming -= 1
+        work = found.result()
+        if isinstance(work, Outcome):
+            yield self._end(number, work)
+            return
+        self._live[number].work = work
+        self.scheduler.offer(number, self._unit_number(work.unit), work.count)
 
     def _end(self, number: int, outcome: Outcome) -> Outcome:
         del self._live[number]
         self.scheduler.finish(number)
         return outcome
 
-    def _run_and_deliver(self, batch: Batch) -> Iterator[Outcome]:
+    def _run_batch(self, batch: Batch, works: Sequence[Work]) -> dict[int, Exception]:
+        """Compute a batch and hand its outputs to the sinks; returns the programs that failed."""
         owners: list[tuple[int, int]] = []
         inputs: list[Tensors] = []
         failed: dict[int, Exception] = {}
-        for part in batch.slices:
-            work = self._live[part.program].work
-            assert work is not None
-            try:
-                inputs += list(islice(work.items, part.count))
-                owners += [(part.program, part.first + i) for i in range(part.count)]
-            except Exception as error:
-                failed[part.program] = error
-        for owner, outputs in zip(owners, self._forward(batch.unit, inputs), strict=True):
-            program, item = owner
-            if program in failed:
-                continue
-            try:
-                if isinstance(outputs, UmdEngineError):
-                    raise outputs
-                self._live[program].work.sink(item, outputs)  # type: ignore[union-attr]
-            except Exception as error:
-                failed[program] = error
-        for program, cause in failed.items():
-            self._live[program].program.close()
-            yield self._end(program, Outcome(self._live[program].job.key, error=typed(cause)))
+        sinks = {part.program: work.sink for part, work in zip(batch.slices, works, strict=True)}
+        with self.trace.span("collect"):
+            for part, work in zip(batch.slices, works, strict=True):
+                try:
+                    inputs += list(islice(work.items, part.count))
+                    owners += [(part.program, part.first + i) for i in range(part.count)]
+                except Exception as error:
+                    failed[part.program] = error
+        with self.trace.span("forward", f"{self._units[batch.unit].name} x{len(inputs)}"):
+            outputs = self._forward(batch.unit, inputs)
+        with self.trace.span("collect"):
+            for (program, item), found in zip(owners, outputs, strict=True):
+                if program in failed:
+                    continue
+                try:
+                    if isinstance(found, UmdEngineError):
+                        raise found
+                    sinks[program](item, found)
+                except Exception as error:
+                    failed[program] = error
+        return failed
+
+    def _deliver(self, batch: Batch, done: Future[dict[int, Exception]]) -> Iterator[Outcome]:
+        self._batches -= 1
+        for unit, size in self._limits.items():
+            self.scheduler.limit(unit, size)
+        for program, cause in done.result().items():
+            if program in self._live:
+                self._live[program].program.close()
+                yield self._end(program, Outcome(self._live[program].job.key, error=typed(cause)))
         for program in self.scheduler.delivered(batch):
-            yield from self._advance(program)
+            self._advance(program)
 
     def _forward(self, unit: int, items: list[Tensors]) -> list[Tensors | UmdEngineError]:
         """Outputs an item. What fails as a batch is halved until the items that fail alone are known."""
@@ -187,7 +242,7 @@ class Executor:
             return [outputs]
         half = len(items) // 2
         if isinstance(outputs, OutOfMemoryError):
-            self.scheduler.limit(unit, half)
+            self._limits[unit] = min(half, self._limits.get(unit, half))
         return self._forward(unit, items[:half]) + self._forward(unit, items[half:])
 
     def _attempt(self, unit: int, items: list[Tensors]) -> list[Tensors] | UmdEngineError:
@@ -215,7 +270,7 @@ class Executor:
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory", "alloc_failed")
 
 
-def typed(error: Exception) -> UmdEngineError:
+def typed(error: BaseException) -> UmdEngineError:
     """A case never stops the others: an error we did not foresee becomes a status too, and is logged whole.
 
     The traceback is dropped: its frames hold the case's voxels.
@@ -225,7 +280,7 @@ def typed(error: Exception) -> UmdEngineError:
     return known.with_traceback(None)
 
 
-def _as_ours(error: Exception) -> UmdEngineError:
+def _as_ours(error: BaseException) -> UmdEngineError:
     if isinstance(error, UmdEngineError):
         return error
     text = str(error).lower()

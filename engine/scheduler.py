@@ -89,13 +89,24 @@ class Scheduler:
         assert program in self._live and program not in self._offers and count >= 1
         self._offers[program] = _Offer(unit, count)
 
-    def next_batch(self) -> Batch | None:
-        """The next items to run, or None while nothing is offered."""
+    @property
+    def offered(self) -> bool:
+        """Whether items wait for a batch."""
+        return any(offer.taken < offer.count for offer in self._offers.values())
+
+    def next_batch(self, full: bool = False) -> Batch | None:
+        """The next items to run, or None while nothing is offered.
+
+        Args:
+            full: also None where what is offered does not fill a batch.
+        """
         ready = [p for p in sorted(self._offers) if self._offers[p].taken < self._offers[p].count]
         if not ready:
             return None
         unit = self._offers[ready[0]].unit
         room = self._limits.get(unit, self.batch_size)
+        if full and sum(o.count - o.taken for o in self._offers.values() if o.unit == unit) < room:
+            return None
         slices = []
         for program in ready:
             offer = self._offers[program]

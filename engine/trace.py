@@ -1,0 +1,91 @@
+"""What a run did when: spans of its stages, a line a thread, to look at and to tell how long a batch was in flight.
+
+The file is in Chrome's trace format, which https://ui.perfetto.dev opens; its times are microseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+STAGES = ("read", "prepare", "forward", "collect", "program", "store")
+
+
+@dataclass(frozen=True)
+class Span:
+    """One stage of one scan or batch, in seconds of `time.perf_counter`."""
+
+    stage: str
+    name: str
+    thread: str
+    start: float
+    end: float
+
+
+class Trace:
+    """Spans of all threads of a run; what is open now is counted a stage.
+
+    Args:
+        keep: keep finished spans; without it only `open` is known.
+    """
+
+    def __init__(self, keep: bool = False):
+        self.keep = keep
+        self.spans: list[Span] = []
+        self.open: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def span(self, stage: str, name: str = "") -> Iterator[None]:
+        """Note the block as a span."""
+        assert stage in STAGES, stage
+        with self._lock:
+            self.open[stage] += 1
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            end = time.perf_counter()
+            with self._lock:
+                self.open[stage] -= 1
+                if self.keep:
+                    self.spans.append(Span(stage, name, threading.current_thread().name, start, end))
+
+    def write(self, path: Path) -> None:
+        """Write the finished spans for Perfetto."""
+        threads = list(dict.fromkeys(span.thread for span in self.spans))
+        zero = min((span.start for span in self.spans), default=0.0)
+        events: list[dict[str, object]] = [
+            {"ph": "M", "name": "thread_name", "pid": 1, "tid": number, "args": {"name": thread}}
+            for number, thread in enumerate(threads)
+        ]
+        events += [
+            {
+                "ph": "X",
+                "cat": span.stage,
+                "name": f"{span.stage} {span.name}".strip(),
+                "pid": 1,
+                "tid": threads.index(span.thread),
+                "ts": 1e6 * (span.start - zero),
+                "dur": 1e6 * (span.end - span.start),
+            }
+            for span in self.spans
+        ]
+        path.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}), encoding="utf-8")
+
+    def busy(self, stage: str = "forward") -> float:
+        """Share of the time in which at least one span of the stage was open, from its first start to its last end."""
+        spans = sorted((span.start, span.end) for span in self.spans if span.stage == stage)
+        if not spans:
+            return 0.0
+        covered, reached = 0.0, spans[0][0]
+        for start, end in spans:
+            covered += max(0.0, end - max(start, reached))
+            reached = max(reached, end)
+        return covered / (reached - spans[0][0])
