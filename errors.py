@@ -17,6 +17,7 @@
     ├── PromptError               a prompt outside the scan, or of a kind that the model does not take
     ├── BackendError              a named backend, device or precision that cannot run here
     ├── AccuracyError             a precision whose answers are too far from float32's
+    ├── CalibrationError          windows that int8 ranges cannot be measured on: another modality, constant, NaN
     ├── KernelError               an argument of a kernel: dtype, shape, device, range
     ├── OutOfMemoryError          a case that does not fit even at batch 1
     └── StoreError                a result store of another version, or another program's file
@@ -147,6 +148,10 @@ class BackendError(UmdEngineError):
 
 class AccuracyError(UmdEngineError):
     status = "inaccurate"
+
+
+class CalibrationError(UmdEngineError):
+    status = "bad-calibration"
 
 
 class KernelError(UmdEngineError):

@@ -13,7 +13,8 @@ FLOAT = ir.DataType.FLOAT
 KINDS = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
 DTYPES = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 
-PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "QuantizeLinear", "DequantizeLinear"})
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Einsum", "MatMul", "Gemm"})
+QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 ARITHMETIC = frozenset(
     [
         "Abs",
@@ -79,21 +80,11 @@ FORMULAS = frozenset(
     ]
 )
 # In float32 themselves; what they read may have been 16 bit. Every operator that no list names is read in float32.
-ALONE = frozenset(
-    [
-        "AveragePool",
-        "BatchNormalization",
-        "Gelu",
-        "GlobalAveragePool",
-        "GroupNormalization",
-        "InstanceNormalization",
-        "LayerNormalization",
-        "LpNormalization",
-        "RMSNormalization",
-        "Softplus",
-        "Tanh",
-    ]
+NORMS = frozenset(
+    "BatchNormalization GroupNormalization InstanceNormalization LayerNormalization LpNormalization "
+    "RMSNormalization".split()
 )
+ALONE = NORMS | frozenset("AveragePool Gelu GlobalAveragePool Softplus Tanh".split())
 TYPELESS = frozenset({"Shape", "Size"})
 
 
@@ -102,22 +93,40 @@ def nodes_in_16_bit(graph: ir.Graph, precision: str, opset: int) -> set[ir.Node]
 
     Products run in 16 bit, arithmetic and layout with them, except where they belong to a formula that needs float32:
     what leads to a sine or cosine (coordinates), what only a formula, a softmax or a comparison reads, and what works
-    on a formula's result before the next product.
+    on a formula's result before the next product. An activation right after a normalisation belongs to it. In bf16,
+    whose 8 bits of mantissa move borders, the first and last products stay in float32.
     """
     nodes = [node for node in graph if is_float(node)]
-    listed = PRODUCTS | ARITHMETIC | LAYOUT
+    listed = PRODUCTS | QUANTIZERS | ARITHMETIC | LAYOUT
     low = {node for node in nodes if node.op_type in listed and takes(node, precision, opset)}
     low -= _before_waves(nodes)
-    low -= {n for n in low if n.op_type not in PRODUCTS and any(not _holds(v, precision) for v in constants(n))}
-    exact = {n for n in nodes if n not in low and n.op_type not in ALONE}
+    low -= {node for node in low if _activates_norm(node)}
+    if precision == "bf16":
+        low -= outer_products(graph)
+    low -= {n for n in low if n.op_type in ARITHMETIC | LAYOUT and any(not _holds(v, precision) for v in constants(n))}
+    exact = {n for n in nodes if n not in low and n.op_type not in ALONE | PRODUCTS and not _activates_norm(n)}
     for node in reversed(nodes):
-        if node in low and node.op_type not in PRODUCTS and _only_read_by(node, exact):
+        if node in low and node.op_type in ARITHMETIC | LAYOUT and _only_read_by(node, exact):
             exact.add(node)
-    formula = {n for n in exact if n.op_type in FORMULAS | ARITHMETIC | LAYOUT | PRODUCTS}
+    formula = {n for n in exact if n.op_type in FORMULAS | ARITHMETIC | LAYOUT}
     for node in nodes:
-        if node in low and node not in formula and _continues(node, formula):
+        if node in low and _continues(node, formula):
             formula.add(node)
     return low - formula
+
+
+def outer_products(graph: ir.Graph) -> set[ir.Node]:
+    """Products that no other product comes before, and those that none comes after."""
+    nodes = list(graph)
+    after: set[ir.Node] = set()  # a product comes before
+    for node in nodes:
+        if any(p.op_type in PRODUCTS or p in after for p in node.predecessors()):
+            after.add(node)
+    before: set[ir.Node] = set()  # a product comes after
+    for node in reversed(nodes):
+        if any(s.op_type in PRODUCTS or s in before for s in node.successors()):
+            before.add(node)
+    return {node for node in nodes if node.op_type in PRODUCTS and (node not in after or node not in before)}
 
 
 def is_float(node: ir.Node) -> bool:
@@ -181,8 +190,21 @@ def _only_read_by(node: ir.Node, readers: set[ir.Node]) -> bool:
 
 def _continues(node: ir.Node, formula: set[ir.Node]) -> bool:
     """Whether a node works on a formula's result: arithmetic on any of it, layout on nothing else."""
-    if node.op_type in PRODUCTS:
-        return False
-    values = [v for v in node.inputs if v is not None and v.dtype == FLOAT and v.const_value is None]
-    inside = [v.producer() in formula for v in values]
-    return any(inside) if node.op_type in ARITHMETIC else bool(inside) and all(inside)
+    inside = [value.producer() in formula for value in _computed(node)]
+    if node.op_type in ARITHMETIC:
+        return any(inside)
+    return node.op_type in LAYOUT and bool(inside) and all(inside)
+
+
+def _activates_norm(node: ir.Node) -> bool:
+    producers = [value.producer() for value in _computed(node)]
+    return (
+        node.op_type in ARITHMETIC
+        and bool(producers)
+        and all(producer is not None and producer.op_type in NORMS for producer in producers)
+    )
+
+
+def _computed(node: ir.Node) -> list[ir.Value]:
+    """Its floating inputs that are not initializers."""
+    return [v for v in node.inputs if v is not None and v.dtype == FLOAT and v.const_value is None]

@@ -1,0 +1,87 @@
+"""What int8 ranges are measured on: windows of one modality, checked as they are read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from umd_engine.errors import CalibrationError
+
+Window = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Windows as the unit takes them, with the batch axis.
+
+    Attributes:
+        windows: read once; input name -> array.
+        modality: "ct", "pet" or "mr", of the scans they were cut from.
+        source: where they come from, in words; for the artifact's record.
+    """
+
+    windows: Iterable[Window]
+    modality: str
+    source: str
+
+
+class CheckedWindows:
+    """The windows of a calibration one by one; ONNX Runtime's quantizer asks for the next until there is none.
+
+    Args:
+        stated: the modality that the model is made for; None where nothing says it.
+
+    Raises:
+        CalibrationError: another modality at once; when it is read, a window that is constant or not finite.
+    """
+
+    def __init__(self, calibration: Calibration, stated: str | None):
+        if stated is not None and calibration.modality != stated:
+            raise CalibrationError(
+                f"the windows are {calibration.modality}, the model is made for {stated}",
+                where=calibration.source,
+                mend=f"calibrate on {stated} scans",
+            )
+        self.calibration = calibration
+        self.count = 0
+        self._digest = hashlib.sha256()
+        self._windows: Iterator[Window] = iter(calibration.windows)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        window = next(self._windows, None)
+        if window is None:
+            return None
+        for name, values in sorted(window.items()):
+            self._check(name, values)
+            self._digest.update(f"{name}:{values.dtype}:{values.shape}".encode())
+            self._digest.update(np.ascontiguousarray(values).tobytes())
+        self.count += 1
+        return dict(window)
+
+    def record(self) -> dict[str, Any]:
+        """For the sidecar, once all windows were read."""
+        return {
+            "windows": self.count,
+            "sha256": self._digest.hexdigest(),
+            "modality": self.calibration.modality,
+            "source": self.calibration.source,
+        }
+
+    def _check(self, name: str, values: np.ndarray) -> None:
+        if not np.issubdtype(values.dtype, np.floating):
+            return
+        fault = ""
+        if not np.isfinite(values).all():
+            fault = "is not finite"
+        elif values.size > 1 and values.min() == values.max():
+            fault = f"is constant, {values.flat[0]:g}"
+        if fault:
+            raise CalibrationError(
+                f"{name} of window {self.count} {fault}",
+                where=self.calibration.source,
+                mend="leave out windows without a body in them",
+            )
