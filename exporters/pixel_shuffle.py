@@ -1,4 +1,4 @@
-"""ConvTranspose whose kernel is its stride, as a 1x1x1 convolution and a pixel shuffle: TensorRT's int8 has the first."""
+"""ConvTranspose whose kernel is its stride, as a 1x1x1 convolution and a pixel shuffle: TensorRT has int8 for those."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def _is_block_wise(node: ir.Node) -> bool:
         return False
     kernel = list(weight.const_value.shape[2:])
     group = node.attributes.get("group")
-    plain = set(_ints(node, "pads", 0) + _ints(node, "output_padding", 0)) == {0} and not node.attributes.get("output_shape")
+    plain = set(_ints(node, "pads", 0) + _ints(node, "output_padding", 0)) == {0} and not node.attributes.get(
+        "output_shape"
+    )
     return (
         plain
         and _ints(node, "strides", 1) == kernel
@@ -62,7 +64,8 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> str:
     if rest and rest[0] is not None:
         assert rest[0].const_value is not None
         inputs.append(store(graph, f"{node.name}_bias", np.repeat(rest[0].const_value.numpy(), math.prod(kernel))))
-    spatial = [int(n) for n in image.shape[2:]]  # static in every unit
+    spatial = [n for n in image.shape[2:] if isinstance(n, int)]
+    assert len(spatial) == axes, "spatial shapes are static in every unit"
     split = [0, channels, *kernel, *spatial]  # 0: as it is, the batch
     joined = [0, channels, *(n * k for n, k in zip(spatial, kernel, strict=True))]
     order = [0, 1, *(place for axis in range(axes) for place in (2 + axes + axis, 2 + axis))]

@@ -20,6 +20,7 @@ from umd_engine.exporters.regions import QUANTIZERS, is_float, outer_products
 OPERATORS = ("Conv", "MatMul", "Gemm")
 METHODS = ("minmax", "percentile", "entropy")
 PERCENTILE = 99.999
+OUTER = 2  # products at either end that are not int8
 # TensorRT's int8: symmetric on both sides, a scale a channel for weights and one a tensor for activations, no int8
 # bias, and Q/DQ before a product rather than after it
 OPTIONS = {
@@ -42,7 +43,7 @@ def quantize(
 ) -> dict[str, Any]:
     """Write the float32 graph of `source` to `target` with its inner products in int8.
 
-    The first and last products, products of two activations and everything that leads to a sine or cosine keep
+    The two first and two last products, products of two activations and everything that leads to a sine or cosine keep
     their precision; transposed convolutions whose kernel is their stride become convolutions first.
 
     Args:
@@ -87,7 +88,7 @@ def quantize(
 
 def _chosen(graph: ir.Graph) -> list[str]:
     """Names of the products with weights that lie between others."""
-    outer = outer_products(graph)
+    outer = outer_products(graph, OUTER)
     waves = {node for node in graph if node.op_type in ("Sin", "Cos")}
     for node in reversed(list(graph)):
         if any(successor in waves for successor in node.successors()):

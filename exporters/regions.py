@@ -81,10 +81,16 @@ FORMULAS = frozenset(
 )
 # In float32 themselves; what they read may have been 16 bit. Every operator that no list names is read in float32.
 NORMS = frozenset(
-    "BatchNormalization GroupNormalization InstanceNormalization LayerNormalization LpNormalization "
-    "RMSNormalization".split()
+    [
+        "BatchNormalization",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "LpNormalization",
+        "RMSNormalization",
+    ]
 )
-ALONE = NORMS | frozenset("AveragePool Gelu GlobalAveragePool Softplus Tanh".split())
+ALONE = NORMS | frozenset(["AveragePool", "Gelu", "GlobalAveragePool", "Softplus", "Tanh"])
 TYPELESS = frozenset({"Shape", "Size"})
 
 
@@ -115,18 +121,16 @@ def nodes_in_16_bit(graph: ir.Graph, precision: str, opset: int) -> set[ir.Node]
     return low - formula
 
 
-def outer_products(graph: ir.Graph) -> set[ir.Node]:
-    """Products that no other product comes before, and those that none comes after."""
+def outer_products(graph: ir.Graph, depth: int = 1) -> set[ir.Node]:
+    """Products with fewer than `depth` others before them, on any path, or with fewer than `depth` after them."""
     nodes = list(graph)
-    after: set[ir.Node] = set()  # a product comes before
+    before: dict[ir.Node, int] = {}  # products on the longest path to a node
     for node in nodes:
-        if any(p.op_type in PRODUCTS or p in after for p in node.predecessors()):
-            after.add(node)
-    before: set[ir.Node] = set()  # a product comes after
+        before[node] = max((before[p] + (p.op_type in PRODUCTS) for p in node.predecessors()), default=0)
+    after: dict[ir.Node, int] = {}
     for node in reversed(nodes):
-        if any(s.op_type in PRODUCTS or s in before for s in node.successors()):
-            before.add(node)
-    return {node for node in nodes if node.op_type in PRODUCTS and (node not in after or node not in before)}
+        after[node] = max((after[s] + (s.op_type in PRODUCTS) for s in node.successors()), default=0)
+    return {node for node in nodes if node.op_type in PRODUCTS and min(before[node], after[node]) < depth}
 
 
 def is_float(node: ir.Node) -> bool:
