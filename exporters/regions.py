@@ -15,82 +15,25 @@ DTYPES = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Einsum", "MatMul", "Gemm"})
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
-ARITHMETIC = frozenset(
-    [
-        "Abs",
-        "Add",
-        "Clip",
-        "Div",
-        "Elu",
-        "HardSigmoid",
-        "HardSwish",
-        "LeakyRelu",
-        "Max",
-        "Min",
-        "Mul",
-        "Neg",
-        "PRelu",
-        "Relu",
-        "Sigmoid",
-        "Sub",
-        "Sum",
-        "Where",
-    ]
-)
-LAYOUT = frozenset(
-    [
-        "Concat",
-        "DepthToSpace",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "GatherElements",
-        "Identity",
-        "MaxPool",
-        "Pad",
-        "Reshape",
-        "Resize",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    ]
-)
+ARITHMETIC = frozenset({
+    "Abs", "Add", "Clip", "Div", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Max", "Min", "Mul", "Neg",
+    "PRelu", "Relu", "Sigmoid", "Sub", "Sum", "Where"
+})  # fmt: skip
+LAYOUT = frozenset({
+    "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "Identity", "MaxPool", "Pad",
+    "Reshape", "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"
+})  # fmt: skip
 # Their arithmetic neighbours belong to the same formula: a decomposed LayerNorm, GELU, an encoding of positions.
-FORMULAS = frozenset(
-    [
-        "CumSum",
-        "Cos",
-        "Erf",
-        "Exp",
-        "Log",
-        "Pow",
-        "Reciprocal",
-        "ReduceL2",
-        "ReduceLogSumExp",
-        "ReduceMean",
-        "ReduceProd",
-        "ReduceSum",
-        "ReduceSumSquare",
-        "Sin",
-        "Sqrt",
-    ]
-)
+FORMULAS = frozenset({
+    "CumSum", "Cos", "Erf", "Exp", "Log", "Pow", "Reciprocal", "ReduceL2", "ReduceLogSumExp", "ReduceMean",
+    "ReduceProd", "ReduceSum", "ReduceSumSquare", "Sin", "Sqrt"
+})  # fmt: skip
 # In float32 themselves; what they read may have been 16 bit. Every operator that no list names is read in float32.
-NORMS = frozenset(
-    [
-        "BatchNormalization",
-        "GroupNormalization",
-        "InstanceNormalization",
-        "LayerNormalization",
-        "LpNormalization",
-        "RMSNormalization",
-    ]
-)
-ALONE = NORMS | frozenset(["AveragePool", "Gelu", "GlobalAveragePool", "Softplus", "Tanh"])
+NORMS = frozenset({
+    "BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization",
+    "LpNormalization", "RMSNormalization"
+})  # fmt: skip
+ALONE = NORMS | {"AveragePool", "Gelu", "GlobalAveragePool", "Softplus", "Tanh"}
 TYPELESS = frozenset({"Shape", "Size"})
 
 
