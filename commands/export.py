@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,12 +76,15 @@ def export(
     from umd_engine.models.verify import refuse
 
     keep_freed_memory()
-    wanted = Wanted(target, precision, _batches(batches), capability, out)
-    if stand_in and data:
-        raise OptionError("stand-in weights are no evidence", where="--verify", mend="give a trained checkpoint")
+    plain = Wanted(target, precision, _batches(batches), capability, out=out)
+    if stand_in and (data or calibrate):
+        raise OptionError("stand-in weights are no evidence", where="--stand-in", mend="give a trained checkpoint")
+    if calibrate and precision != "int8":
+        raise OptionError(f"{precision} needs no calibration", where="--calibrate", mend="use --precision int8")
     scans, _ = selection(data, modality, limit) if data else ([], None)
     told: list[dict[str, Any]] = []
     for name, model, units in _units(models, settings, trust, stand_in):
+        wanted = _calibrated(plain, model, calibrate, modality, limit) if calibrate else plain
         for row in export_units(units, wanted):
             told.append(as_dict(row))
             click.echo(as_line(row), err=as_json)
@@ -109,6 +113,21 @@ def _units(
     for request, given in parse_requests(models, settings, trust).items():
         model = request.load(given)
         yield request.title, model, model.units
+
+
+def _calibrated(plain: Any, model: Any, data: Path, modality: str | None, limit: int | None) -> Any:
+    """Windows of the scans of a manifest, as the model's program gives them to its units in fp32."""
+    from umd_engine.engine.backends.device import resolve_device
+    from umd_engine.evaluation.cases import Settings
+    from umd_engine.evaluation.verifying import calibrations_on
+    from umd_engine.models.exporting import stated_modality
+    from umd_engine.models.ready import open_unit
+
+    device = resolve_device("auto")
+    rows, _ = selection(data, modality, limit)
+    opened = partial(open_unit, backend="torch", device=device)
+    windows = calibrations_on(rows, model, opened, Settings(device=device), str(data.name))
+    return replace(plain, calibration=windows, stated=stated_modality(model))
 
 
 def _verified(model: Any, scans: Sequence[Any], wanted: Any) -> Any:

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -138,7 +138,7 @@ class Executor:
             batch = self.scheduler.next_batch(full=not idle)
             if batch is None:
                 return
-            works = [self._live[part.program].work for part in batch.slices]
+            works = [cast(Work, self._live[part.program].work) for part in batch.slices]
             self._batches += 1
             self._running[self._compute.submit(self._run_batch, batch, works)] = partial(self._deliver, batch)
 

@@ -34,6 +34,7 @@ from umd_engine.evaluation.saving import save_labels, save_organs
 from umd_engine.evaluation.store import Row, Store
 from umd_engine.models.mask import Mask
 from umd_engine.models.model import Model, PromptedModel, Segmentation, is_prompted
+from umd_engine.models.ready import precision_in_full
 from umd_engine.models.unloaded import UnloadedModel, UnloadedPromptedModel
 
 __all__ = ["Case", "Ended", "Evaluation", "Prediction", "Settings"]
@@ -167,7 +168,8 @@ def _plan(model: Model | PromptedModel, settings: Settings) -> Plan:
         prompt = dict(asking.plan)
         if asking.one_stream and settings.organs:
             prompt["organs"] = sorted(settings.organs)  # what one gets depends on the others
-    return Plan.of(model, settings.precision, settings.backend, settings.seed, prompt)
+    precision = precision_in_full(model.units, settings.precision)
+    return Plan.of(model, precision, settings.backend, settings.seed, prompt)
 
 
 def _unloaded(model: Model | PromptedModel) -> UnloadedModel:

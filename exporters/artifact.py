@@ -100,6 +100,17 @@ def opened(folder: Path) -> Artifact:
     return Artifact(folder, about)
 
 
+def finished(kind: str, home: Path | None = None) -> list[Artifact]:
+    """Every artifact of a kind whose sidecar can be read, unchecked."""
+    found = []
+    for sidecar in sorted(((home or cache_folder()) / kind).glob(f"[!.]*/{SIDECAR}")):
+        try:
+            found.append(Artifact(sidecar.parent, json.loads(sidecar.read_text(encoding="utf-8"))))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
 def amended(artifact: Artifact, files: Mapping[str, Callable[[Path], object]], **said: Any) -> Artifact:
     """The artifact with more files and more in its sidecar, e.g. what was measured on it.
 

@@ -29,6 +29,20 @@ class Calibration:
     source: str
 
 
+def digest_of(windows: Iterable[Window]) -> str:
+    """SHA-256 of all names, types, shapes and values, in their order."""
+    digest = hashlib.sha256()
+    for window in windows:
+        _add(digest, window)
+    return digest.hexdigest()
+
+
+def _add(digest: hashlib._Hash, window: Window) -> None:
+    for name, values in sorted(window.items()):
+        digest.update(f"{name}:{values.dtype}:{values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+
+
 class CheckedWindows:
     """The windows of a calibration one by one; ONNX Runtime's quantizer asks for the next until there is none.
 
@@ -55,10 +69,9 @@ class CheckedWindows:
         window = next(self._windows, None)
         if window is None:
             return None
-        for name, values in sorted(window.items()):
+        for name, values in window.items():
             self._check(name, values)
-            self._digest.update(f"{name}:{values.dtype}:{values.shape}".encode())
-            self._digest.update(np.ascontiguousarray(values).tobytes())
+        _add(self._digest, window)
         self.count += 1
         return dict(window)
 

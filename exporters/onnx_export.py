@@ -14,10 +14,11 @@ import torch
 
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.errors import BackendError
-from umd_engine.exporters.artifact import Artifact, cached
+from umd_engine.exporters.artifact import Artifact, cached, finished, opened
+from umd_engine.exporters.calibration import Calibration, digest_of
 
 OPSET = 20
-EXPORTER_VERSION = 2
+EXPORTER_VERSION = 3
 LARGEST_BATCH, LARGEST_AXIS = 4096, 1024
 INLINE = 1 << 30  # bytes of weights beyond which they lie beside the graph: a graph file ends at 2 GiB
 FILE = "unit.onnx"
@@ -28,18 +29,58 @@ def export_onnx(unit: Unit, home: Path | None = None, precision: str = "fp32") -
 
     Args:
         home: the cache; default `cache_folder()`.
-        precision: fp32, fp16 or bf16; tf32 is how a backend runs the graph of fp32. int8 needs calibration, see
-            `exporters.quantize`.
+        precision: fp32, fp16 or bf16; tf32 is how a backend runs the graph of fp32; int8 is what `export_int8` made
+            before.
 
     Raises:
         UnknownNameError: no such precision.
         BackendError: the ONNX packages are missing, the unit cannot be exported or converted, or the cache cannot be
             written.
     """
+    if precision == "int8":
+        return _calibrated(unit, home)
     if precision in ("fp32", "tf32"):
         return cached("onnx", described(unit, "fp32"), lambda folder: _export(unit, folder / FILE), home)
     exact = export_onnx(unit, home)
     return cached("onnx", described(unit, precision), lambda folder: _lower(exact, folder / FILE, precision), home)
+
+
+def export_int8(unit: Unit, calibration: Calibration, stated: str | None = None, home: Path | None = None) -> Artifact:
+    """The unit's graph with its inner products in int8, their ranges measured on windows.
+
+    Args:
+        stated: the modality that the model is made for; None where nothing says it.
+
+    Raises:
+        CalibrationError: the windows cannot be used.
+        BackendError: as `export_onnx`.
+    """
+    from umd_engine.exporters.quantize import quantize
+
+    windows = list(calibration.windows)
+    held = replace(calibration, windows=windows)
+    exact = export_onnx(unit, home)
+    measured_on = {"sha256": digest_of(windows), "modality": calibration.modality}
+    return cached(
+        "onnx",
+        {**described(unit, "int8"), "measured_on": measured_on},
+        lambda folder: {**quantize(exact.path, folder / FILE, held, stated), "file": FILE, "unit": unit.name},
+        home,
+    )
+
+
+def _calibrated(unit: Unit, home: Path | None) -> Artifact:
+    """The one int8 graph of the unit that the cache holds."""
+    wanted = described(unit, "int8")
+    found = [one for one in finished("onnx", home) if all(one.about.get(key) == wanted[key] for key in wanted)]
+    if not found:
+        raise BackendError(
+            f"{unit.name} has no int8 graph", mend="make one: umd-engine export NAME --precision int8 --calibrate DATA"
+        )
+    if len(found) > 1:
+        folders = ", ".join(str(one.folder) for one in found)
+        raise BackendError(f"{unit.name} has {len(found)} int8 graphs", mend=f"delete all but one of {folders}")
+    return opened(found[0].folder)
 
 
 def emulated(artifact: Artifact, home: Path | None = None) -> Artifact:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +10,15 @@ import torch
 
 from umd_engine.engine.executor import Session
 from umd_engine.engine.unit import Unit
-from umd_engine.errors import BackendError, UmdEngineError
+from umd_engine.errors import BackendError, CalibrationError, UmdEngineError
 from umd_engine.exporters.artifact import Artifact, copied
+from umd_engine.exporters.calibration import Calibration
 from umd_engine.exporters.operators import check_operators
 from umd_engine.models.ready import BATCHES, engine_of, graph_of, open_artifact, runtime_of
 
 CPU = torch.device("cpu")
+# what channels are called -> modality
+CHANNELS = {"ct": "ct", "pet": "pet", "pt": "pet", "suv": "pet", "mr": "mr", "mri": "mr", "t1": "mr", "t2": "mr"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Wanted:
     Attributes:
         target: onnx, tensorrt or tensorrt-rtx.
         batches, capability: of an engine.
+        calibration: of int8, by the unit's name; None: what was made before.
+        stated: the modality that the model is made for; None where nothing says it.
         out: copies go to OUT/UNIT/PRECISION; None: the artifacts stay in the cache alone.
     """
 
@@ -32,6 +37,8 @@ class Wanted:
     precision: str = "fp32"
     batches: tuple[int, ...] = BATCHES
     capability: str | None = None
+    calibration: Mapping[str, Calibration] | None = None
+    stated: str | None = None
     out: Path | None = None
 
 
@@ -58,6 +65,13 @@ def export_units(units: Iterable[Unit], wanted: Wanted) -> Iterator[Exported]:
             yield Exported(unit, None, error=error)
 
 
+def stated_modality(model: object) -> str | None:
+    """The modality that a model's files say it is made for: what all its channels are called; None: they do not."""
+    described = getattr(model, "plans", None) or getattr(model, "description", None)
+    channels = {CHANNELS.get(str(name).lower()) for name in getattr(described, "channels", ())}
+    return channels.pop() if len(channels) == 1 else None
+
+
 def opened_as(wanted: Wanted, device: torch.device, unit: Unit) -> Session:
     """A session of a unit's artifact, made where it is missing."""
     return open_artifact(_artifact(unit, wanted), device, wanted.precision)
@@ -67,7 +81,8 @@ def _export(unit: Unit, wanted: Wanted) -> Exported:
     if (own := runtime_of(unit)) is not None:
         raise BackendError(f"{unit.name} is a file that runs in {own}", mend="it needs no export: use it as it is")
     artifact = _artifact(unit, wanted)
-    check_operators(graph_of(unit, wanted.precision).path)
+    if wanted.target == "onnx":
+        check_operators(artifact.path)
     reason = ""
     if "error" not in artifact.about:
         artifact, reason = _measured(artifact, unit, wanted)
@@ -77,6 +92,16 @@ def _export(unit: Unit, wanted: Wanted) -> Exported:
 
 
 def _artifact(unit: Unit, wanted: Wanted) -> Artifact:
+    if wanted.precision == "int8" and wanted.calibration is not None:
+        from umd_engine.exporters.onnx_export import export_int8
+
+        if unit.name not in wanted.calibration:
+            raise CalibrationError(
+                f"no scan to calibrate on made the model call {unit.name}", mend="calibrate on other scans"
+            )
+        graph = export_int8(unit, wanted.calibration[unit.name], wanted.stated)
+        if wanted.target == "onnx":
+            return graph
     if wanted.target == "onnx":
         return graph_of(unit, wanted.precision)
     return engine_of(unit, wanted.precision, wanted.batches, wanted.target, wanted.capability)

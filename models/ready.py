@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -63,6 +64,14 @@ def engine_of(
     from umd_engine.exporters.tensorrt_export import export_tensorrt
 
     return export_tensorrt(graph_of(unit, precision, home), precision, batches, library, capability, home)
+
+
+def precision_in_full(units: Iterable[Unit], precision: str) -> str:
+    """The precision as results name it: int8 with what its ranges were measured on, since that decides a result."""
+    if precision != "int8":
+        return precision
+    measured = [graph_of(unit, "int8").about["measured_on"]["sha256"] for unit in units]
+    return f"int8 {hashlib.sha256(''.join(measured).encode()).hexdigest()[:12]}"
 
 
 def open_artifact(artifact: Artifact, device: torch.device, precision: str = "fp32") -> Session:

@@ -1,4 +1,4 @@
 """What opens a unit. A named backend that cannot run raises; nothing falls back in silence."""
 
 BACKENDS = ("torch", "torch-compile", "onnxruntime", "tensorrt", "tensorrt-rtx")
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")

@@ -48,10 +48,12 @@ def autocast_of(precision: str, device: torch.device) -> torch.dtype | None:
     """What torch's autocast computes convolutions and products in; None: as the module is.
 
     Raises:
-        BackendError: fp16 on a CPU, where torch's convolutions are some 250 times slower than in float32.
+        BackendError: int8; or fp16 on a CPU, where torch's convolutions are some 250 times slower than in float32.
     """
     if precision == "fp16" and device.type == "cpu":
         raise BackendError("fp16 does not run usefully on a CPU", mend="use --precision fp32 or bf16")
+    if precision == "int8":
+        raise BackendError("int8 runs as an exported graph", mend="use --backend onnxruntime or tensorrt")
     return _AUTOCAST.get(precision)
 
 
