@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -15,11 +17,22 @@ from umd_engine.commands.export import export
 from umd_engine.commands.models import models
 from umd_engine.commands.results import report, score
 from umd_engine.commands.run import demo, evaluate, predict
+from umd_engine.engine import host_memory
 from umd_engine.errors import UmdEngineError
+
+log = logging.getLogger(__name__)
+RUN_NETWORKS = (evaluate, predict, demo, export)
 
 
 class _Group(click.Group):
     """Shows a typed error as one line and exits with 1; anything else is a bug and keeps its traceback."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
+        """Without `args` it is the process's own command line: one that runs networks gets the allocator's settings."""
+        word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        if args is None and word in [command.name for command in RUN_NETWORKS]:
+            host_memory.restart_with_settings()
+        return super().main(args, *more, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -42,9 +55,10 @@ def main(verbose: bool) -> None:
       umd-engine report run
     """
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    log.info(host_memory.told())
 
 
-for command in (evaluate, predict, demo, report, score, clicks, data, models, export, bench):
+for command in (*RUN_NETWORKS, report, score, clicks, data, models, bench):
     main.add_command(command)
 
 

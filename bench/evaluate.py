@@ -1,12 +1,13 @@
 """The whole job against a plain script: read, segment, write and score six volumes.
 
-Each run is a fresh process with the allocator's defaults; imports are not counted. Run as a module it is
-one side: `python -m umd_engine.bench.evaluate engine|plain FOLDER MODEL`.
+Each run is a fresh process; the engine's has the allocator's settings of its command line. Imports are not counted. Run
+as a module it is one side: `python -m umd_engine.bench.evaluate engine|plain FOLDER MODEL`.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from umd_engine.bench.floor import Entry
+from umd_engine.engine import host_memory
 
 Told = tuple[float, str]  # seconds, counts
 VOLUMES = 6
@@ -58,7 +60,8 @@ def entries(model: str | Path, volumes: int = VOLUMES) -> list[Entry]:
 
     def run(side: str) -> Told:
         command = [sys.executable, "-m", "umd_engine.bench.evaluate", side, folder.name, str(model)]
-        ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        settings = host_memory.SETTINGS if side == "engine" else {}  # as the command line does
+        ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **settings})
         seconds, counts = ended.stdout.strip().splitlines()[-2:]
         return float(seconds), counts
 
@@ -95,14 +98,12 @@ def _plain(folder: Path, model: Path) -> tuple[float, list[Any]]:
 
 def _engine(folder: Path, model: Path) -> tuple[float, list[Any]]:
     from umd_engine.data.manifest import read_manifest
-    from umd_engine.engine.host_memory import keep_freed_memory
     from umd_engine.evaluation.run import Evaluation, Settings
     from umd_engine.evaluation.store import Store
     from umd_engine.models.catalog import Request
 
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
-        keep_freed_memory()  # as the command line does
         loaded = Request.parse(f"nnunet={model}").load({"folds": "0"})
         rows = read_manifest(folder / "scans.csv")
         for ended in Evaluation(rows, [loaded], Path(out), Settings(save_masks=True)).run():

@@ -114,7 +114,7 @@ def fetch(name: str, yes: bool, revision: str, endpoint: str | None) -> None:
 @models.command()
 @click.argument("folder", type=path())
 @click.option("--model", "only", help="Only recordings of this model.")
-@click.option("--backend", default="torch", show_default=True, help="torch, torch-compile or onnxruntime.")
+@click.option("--backend", default="torch", show_default=True, help="docs/backends.md lists them.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index].")
 @click.option("--json", "as_json", is_flag=True, help="One object a recording.")
 def parity(folder: Path, only: str | None, backend: str, device: str, as_json: bool) -> None:

@@ -34,7 +34,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--organs", default="", help="Only these, separated by commas."),
         click.option("--modality", type=click.Choice(["ct", "mr", "pet"]), help="Only scans of this modality."),
         click.option("--limit", type=click.IntRange(min=1), help="Only the first N scans."),
-        click.option("--backend", default="torch", show_default=True, help="torch, torch-compile or onnxruntime."),
+        click.option("--backend", default="torch", show_default=True, help="docs/backends.md lists them."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index]."),
         click.option("--precision", default="fp32", show_default=True, help="fp32, tf32, bf16 or fp16."),
         click.option("--batch", default=2, show_default=True, type=click.IntRange(min=1), help="Windows a call."),
@@ -70,11 +70,9 @@ def selection(manifest: Path, modality: str | None, limit: int | None) -> tuple[
 def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> Any:
     """The run's settings; `titles` are how its models are named."""
     from umd_engine.engine.backends.device import resolve_device
-    from umd_engine.engine.host_memory import keep_freed_memory
     from umd_engine.evaluation.prompts.asking import parse_prompts
     from umd_engine.evaluation.run import Settings
 
-    keep_freed_memory()
     return Settings(
         backend=options["backend"],
         device=resolve_device(options["device"]),

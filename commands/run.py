@@ -94,9 +94,7 @@ def demo(out: Path, subjects: int, as_json: bool) -> None:
       umd-engine demo --out demo-run
     """
     from umd_engine.bench.demo.study import run_demo
-    from umd_engine.engine.host_memory import keep_freed_memory
 
-    keep_freed_memory()
     done = run_demo(out, subjects, "json" if as_json else "text", quiet=as_json)
     click.echo(done.report)
     click.echo(f"picture in {done.picture}; again: umd-engine report {done.run}", err=True)

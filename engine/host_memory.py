@@ -1,27 +1,52 @@
-"""Host memory: keep what was freed for the next tensor."""
+"""Host memory: glibc keeps what was freed for the next tensor.
+
+By default glibc maps every tensor above 32 MiB afresh and unmaps it when it is freed, and the kernel zeroes its pages
+each time: a third to a half of a convolution's time on a CPU. The settings are read when a process starts, so a command
+that wants them starts itself again.
+"""
 
 from __future__ import annotations
 
-import ctypes
+import os
+import platform
 import sys
+from collections.abc import Mapping
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+SETTINGS = {
+    "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
+    "MALLOC_TOP_PAD_": str(256 << 20),
+}
+SWITCH = "UMD_ENGINE_ALLOCATOR"  # "default" leaves the allocator alone; "kept" says that the settings are there
+_THEIRS = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")  # who set one of these chose the allocator
 
 
-def keep_freed_memory() -> bool:
-    """Tell glibc to serve large blocks from its heap and to keep them when they are freed.
+def restart_with_settings() -> None:
+    """Replace this process by the same command with `SETTINGS` in its environment.
 
-    By default every tensor above 32 MiB is mapped and unmapped afresh, and the kernel zeroes its pages each
-    time: a third to a half of a convolution's time on a CPU. The process's size stays at its peak instead.
-
-    Returns:
-        Whether the C library took the settings; elsewhere than on glibc nothing is done.
+    Returns where there is nothing to do: the settings are there, the user chose an allocator or "default", the C
+    library is another one, or the command cannot be repeated because Python reads it from standard input.
     """
-    if not sys.platform.startswith("linux"):
+    if wanted(os.environ) and repeatable(sys.orig_argv):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **SETTINGS, SWITCH: "kept"})
+
+
+def wanted(environment: Mapping[str, str]) -> bool:
+    """Whether a process with this environment should be started again."""
+    if SWITCH in environment or any(name.startswith(_THEIRS) for name in environment):
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    largest = 2**31 - 1
-    settings = ((_M_MMAP_THRESHOLD, largest), (_M_TRIM_THRESHOLD, largest), (_M_TOP_PAD, 256 << 20))
-    return all(mallopt(name, value) == 1 for name, value in settings)
+    return sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
+
+
+def repeatable(command: list[str]) -> bool:
+    """Whether a Python command line names a script, a module or code, and not standard input."""
+    return len(command) > 1 and "-" not in command[1:2] and bool(sys.executable)
+
+
+def told() -> str:
+    """What a log says of the allocator."""
+    if os.environ.get(SWITCH) == "kept":
+        return f"started again with glibc's {', '.join(SETTINGS)}; {SWITCH}=default leaves them out"
+    return "the allocator's settings are those of the environment"

@@ -38,10 +38,18 @@ def open_unit(
         from umd_engine.engine.backends.compiled import CompiledSession
 
         return CompiledSession(unit, device, precision)
+    if backend == "torch-fused":
+        from umd_engine.engine.backends.fused import FusedSession
+
+        return FusedSession(unit, device, precision)
     if backend in ("tensorrt", "tensorrt-rtx"):
         if device.type != "cuda":  # before minutes of building
             raise BackendError(f"{backend} does not run on {device}", mend="use --device cuda, or another backend")
         return open_artifact(engine_of(unit, precision, batches, backend), device)
+    if backend == "onnxruntime-tensorrt":
+        from umd_engine.engine.backends.onnx_session import OnnxTensorRTSession
+
+        return OnnxTensorRTSession(unit, graph_of(unit, precision).path, device)
     return open_artifact(graph_of(unit, precision), device, precision)
 
 
@@ -94,7 +102,7 @@ def open_artifact(artifact: Artifact, device: torch.device, precision: str = "fp
         raise BackendError("tf32 is a mode of CUDA devices", mend="use --precision fp32")
     if device.type == "cpu" and artifact.about["precision"] in ("fp16", "bf16"):
         artifact = emulated(artifact)
-    return OnnxSession(artifact.path, device)
+    return OnnxSession(artifact.path, device, precision)
 
 
 def runtime_of(unit: Unit) -> str | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import copy
+import warnings
+from pathlib import Path
 
 import torch
 
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Tensors
 from umd_engine.errors import BackendError
-from umd_engine.kernels.norm_act import fuse_norm_act
 
+PROCESSOR = Path("/proc/cpuinfo")
 _AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -20,20 +21,15 @@ class EagerSession:
     Args:
         precision: fp32; tf32 (fp32 with 10-bit mantissas in matrix products, CUDA only); or fp16 / bf16 by
             torch's autocast, which keeps normalisation and softmax in float32.
-        fused_norms: runs a copy of the module whose InstanceNorms, activations and residual additions are one kernel
-            each; equal to the module's own within float32 rounding.
 
     Raises:
         BackendError: fp16 on a CPU, where torch's convolutions are some 250 times slower than in float32.
     """
 
-    def __init__(self, unit: Unit, device: torch.device, precision: str = "fp32", fused_norms: bool = False):
+    def __init__(self, unit: Unit, device: torch.device, precision: str = "fp32"):
         self.device, self.autocast = device, autocast_of(precision, device)
         set_tf32(precision, device)
         self.module = unit.module.to(device).eval()
-        if fused_norms:
-            self.module = copy.deepcopy(self.module)
-            fuse_norm_act(self.module)
 
     @torch.no_grad()  # not inference_mode: sinks work on the outputs in place
     def run(self, inputs: Tensors) -> Tensors:
@@ -47,6 +43,8 @@ class EagerSession:
 def autocast_of(precision: str, device: torch.device) -> torch.dtype | None:
     """What torch's autocast computes convolutions and products in; None: as the module is.
 
+    Warns that bf16 is slow on a CPU without instructions for it.
+
     Raises:
         BackendError: int8; or fp16 on a CPU, where torch's convolutions are some 250 times slower than in float32.
     """
@@ -54,7 +52,15 @@ def autocast_of(precision: str, device: torch.device) -> torch.dtype | None:
         raise BackendError("fp16 does not run usefully on a CPU", mend="use --precision fp32 or bf16")
     if precision == "int8":
         raise BackendError("int8 runs as an exported graph", mend="use --backend onnxruntime or tensorrt")
+    if precision == "bf16" and device.type == "cpu" and not computes_bf16():
+        warnings.warn("this processor has no bf16 instructions: it is emulated, and slower than fp32", stacklevel=2)
     return _AUTOCAST.get(precision)
+
+
+def computes_bf16() -> bool:
+    """Whether this processor multiplies bf16, by the flags that Linux tells; elsewhere unknown, and False."""
+    flags = PROCESSOR.read_text(encoding="utf-8").split() if PROCESSOR.exists() else []
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
 
 
 def set_tf32(precision: str, device: torch.device) -> None:

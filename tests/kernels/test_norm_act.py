@@ -13,6 +13,7 @@ from op_norm_act import check_norm_act
 from torch import nn
 
 from umd_engine.engine.backends.eager import EagerSession
+from umd_engine.engine.backends.fused import FusedSession
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.errors import BackendError, KernelError
 from umd_engine.kernels.norm_act import NormAct, cases, fuse_norm_act, norm_act
@@ -128,7 +129,7 @@ def test_the_torch_backend_runs_it(precision: str) -> None:
     unit = Unit("network", network, (TensorSpec("x", (1, 16, 16, 24)),))
     inputs = unit.example(2)
     (expected,) = EagerSession(unit, torch.device("cpu"), precision).run(inputs)
-    session = EagerSession(unit, torch.device("cpu"), precision, fused_norms=True)
+    session = FusedSession(unit, torch.device("cpu"), precision)
     (found,) = session.run(inputs)
     assert any(isinstance(one, NormAct) for one in session.module.modules())
     assert not any(isinstance(one, NormAct) for one in network.modules()), "the unit's own module stays as it is"

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from umd_engine.bench.demo.training.recipe import RECIPES
 from umd_engine.bench.demo.training.run import train_network
-from umd_engine.engine.host_memory import keep_freed_memory
+from umd_engine.engine.host_memory import restart_with_settings
 from umd_engine.errors import UmdEngineError
 
 
@@ -42,7 +42,6 @@ class Follow:
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
 def main(modality: str, out: Path, minutes: float, threads: int, **changes: Any) -> None:
     """Train the demo's network for MODALITY on the synthetic phantom."""
-    keep_freed_memory()
     torch.set_num_threads(threads)
     recipe = replace(RECIPES[modality], **{key: value for key, value in changes.items() if value is not None})
     columns = (
@@ -71,4 +70,5 @@ def table(network: str, result: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
+    restart_with_settings()
     main()
