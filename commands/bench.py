@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from umd_engine.commands.options import path
+from umd_engine.commands.options import path, whole_numbers
 
 
 @click.group()
@@ -52,6 +52,43 @@ def bench_models(names: tuple[str, ...], quick: bool, out: Path | None) -> None:
     from umd_engine.bench.models import benches
 
     sys.exit(perform(benches(names), quick, out))
+
+
+@bench.command("backends")
+@click.option("--model", "names", multiple=True, help="Only this model; repeatable.")
+@click.option("--backend", "backends", multiple=True, help="Only this backend; repeatable.")
+@click.option("--precision", "precisions", multiple=True, help="Only this precision; repeatable.")
+@click.option("--batch", "batches", default="1,4", show_default=True, help="Sizes of a batch, separated by commas.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index].")
+@click.option("--quick", is_flag=True, help="Short windows: a look, seldom stable.")
+@click.option("--json", "out", type=path(dir_okay=False), metavar="FILE", help="Also write the report here.")
+def bench_backends(
+    names: tuple[str, ...],
+    backends: tuple[str, ...],
+    precisions: tuple[str, ...],
+    batches: str,
+    device: str,
+    quick: bool,
+    out: Path | None,
+) -> None:
+    """Time a model's network by every backend and precision, against eager fp32 with the default allocator.
+
+    Stand-in weights, a reduced patch; each way in a fresh process, its error checked first. Takes minutes a model.
+    Exits with 1 if an error is above 1e-4 of the range in fp32, or the best fp32 path is below its target.
+
+    \b
+    Examples:
+      umd-engine bench backends --model nnunet --batch 1,4,8
+      umd-engine bench backends --model vista3d --backend torch-compile --precision fp32 --json vista3d.json
+    """
+    from umd_engine.bench.backends import BASELINE, benches
+    from umd_engine.bench.backends.summary import summarize
+    from umd_engine.bench.command import perform
+    from umd_engine.engine.backends.device import resolve_device
+
+    sizes = whole_numbers(batches, "--batch")
+    listed = benches(names, backends, precisions, sizes, str(resolve_device(device)))
+    sys.exit(perform(listed, quick, out, summarize, BASELINE))
 
 
 @bench.command("compare")

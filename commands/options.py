@@ -92,3 +92,15 @@ def _bytes(gigabytes: float) -> int:
     if not 0 < gigabytes < 1e6:
         raise OptionError(f"{gigabytes} GB is no amount of memory", where="--memory", mend="give GB above 0")
     return int(gigabytes * 1e9)
+
+
+def whole_numbers(text: str, where: str) -> list[int]:
+    """The positive numbers of "1,4,8".
+
+    Raises:
+        OptionError: something else.
+    """
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise OptionError(f"'{text}' is no list of whole numbers", where=where, mend="e.g. 1,4,8")
+    return [int(word) for word in words]

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Job:
     Attributes:
         out: a file that gets a line of JSON a result.
         memory_of: the index of the one entry whose peak memory is asked for; None for times.
+        environment: what the process has in it besides ours without an allocator's settings.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Job:
     rule: Rule
     arguments: tuple[str, ...] = ()
     memory_of: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def entries(self) -> list[Entry]:
         """The module's entries: inputs are made here."""
@@ -47,10 +49,10 @@ class Job:
             lines.write(json.dumps({kind: content}) + "\n")
 
     def start(self) -> int:
-        """Run it in a fresh process with the default allocator; the exit status."""
+        """Run it in a fresh process, with the default allocator but for `environment`; the exit status."""
         plain = {name: value for name, value in os.environ.items() if not name.startswith(ALLOCATOR)}
         command = [sys.executable, "-m", WORKER, json.dumps(asdict(self))]
-        return subprocess.run(command, env=plain, check=False).returncode
+        return subprocess.run(command, env={**plain, **self.environment}, check=False).returncode
 
     def for_memory(self, index: int, out: Path) -> Job:
         """The job of a process that measures one entry's peak memory."""

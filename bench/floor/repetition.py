@@ -52,6 +52,7 @@ class Timing:
         windows: how many were timed.
         calls: calls a window.
         stable: whether the rule was met.
+        p90: nine in ten windows were no slower; None in a report of before it was kept.
     """
 
     median: float
@@ -60,6 +61,7 @@ class Timing:
     windows: int
     calls: int
     stable: bool
+    p90: float | None = None
 
 
 def repeat(run: Callable[[], Any], clock: Clock, rule: Rule = FULL, warmed: float = 0.0) -> Timing:
@@ -74,12 +76,13 @@ def repeat(run: Callable[[], Any], clock: Clock, rule: Rule = FULL, warmed: floa
         windows.append(clock.seconds(run, calls) / calls)
     stable = _agree(windows, rule)
     counted = windows[-rule.in_a_row :] if stable else windows
-    return Timing(statistics.median(counted), min(windows), max(windows), len(windows), calls, stable)
+    p90 = sorted(windows)[math.ceil(0.9 * len(windows)) - 1]
+    return Timing(statistics.median(counted), min(windows), max(windows), len(windows), calls, stable, p90)
 
 
 def once(seconds: float) -> Timing:
     """Of a first call that took the whole budget: one figure, unstable."""
-    return Timing(seconds, seconds, seconds, 1, 1, False)
+    return Timing(seconds, seconds, seconds, 1, 1, False, seconds)
 
 
 def _warm_up(run: Callable[[], Any], clock: Clock, rule: Rule, warmed: float) -> tuple[int, float]:

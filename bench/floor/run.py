@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,11 +23,12 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Bench:
-    """A module with `entries(*arguments) -> list[Entry]`."""
+    """A module with `entries(*arguments) -> list[Entry]`, and what its process has in its environment besides ours."""
 
     name: str
     module: str
     arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(
@@ -54,7 +55,8 @@ def run(
 def _run_one(bench: Bench, rule: Rule) -> tuple[tuple[Row, ...], tuple[KernelUse, ...]]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "results"
-        status = Job(bench.name, bench.module, str(out), rule, bench.arguments).start()
+        job = Job(bench.name, bench.module, str(out), rule, bench.arguments, environment=bench.environment)
+        status = job.start()
         results = told(out)
     rows = [row_of(content) for kind, content in results if kind == "row"]
     if status:

@@ -22,8 +22,9 @@ class FusedSession:
 
     InstanceNorm, activation and residual addition are one kernel each (`norm_act`), equal to the module's own within
     rounding. At fp16 and bf16 the weights of convolutions and linear layers are in that type themselves, and between
-    them autocast decides (on CUDA softmax and LayerNorm are float32); `norm_act` keeps its statistics in float32. On CUDA convolutions are channels last and each batch
-    size is captured once as a CUDA graph; on a CPU, where channels last is the slower layout, neither.
+    them autocast decides (on CUDA softmax and LayerNorm are float32); `norm_act` keeps its statistics in float32. On
+    CUDA convolutions are channels last and each batch size is captured once as a CUDA graph; on a CPU, where channels
+    last is the slower layout, neither.
 
     Raises:
         BackendError: the precision is useless on a CPU, or the module cannot be captured.

@@ -54,7 +54,7 @@ def nothing() -> None:
 
 def test_three_windows_in_a_row_within_five_percent_end_it() -> None:
     found = repeat(nothing, Scripted(1.0, 1.4, 1.0, 1.06, 1.04, 1.08), FULL, warmed=1.0)
-    assert found == Timing(median=1.06, low=1.0, high=1.4, windows=6, calls=1, stable=True)
+    assert found == Timing(median=1.06, low=1.0, high=1.4, windows=6, calls=1, stable=True, p90=1.4)
 
 
 def test_two_windows_that_agree_are_not_enough() -> None:
@@ -66,6 +66,11 @@ def test_a_machine_that_gets_no_quieter_is_unstable_with_its_spread() -> None:
     found = repeat(nothing, Scripted(*[1.0, 1.2] * 30), FULL, warmed=1.0)
     assert not found.stable and found.windows == FULL.most
     assert (found.low, found.high, found.median) == (1.0, 1.2, statistics.median([1.0, 1.2]))
+
+
+def test_the_ninth_decile_is_of_all_windows() -> None:
+    tenths = [1.0 + number for number in range(20)]
+    assert repeat(nothing, Scripted(*tenths), replace(FULL, most=20), warmed=1.0).p90 == 18.0
 
 
 def test_a_short_call_fills_a_window_with_calls() -> None:
@@ -103,7 +108,7 @@ def test_the_budget_ends_it_and_says_so() -> None:
 def test_a_first_call_that_takes_the_budget_is_all_there_is() -> None:
     clock = Scripted(7.0)
     row = measure(entry_of("cpu"), QUICK, COPY, lambda entry: clock)
-    assert row.status == "unstable" and row.timing == Timing(7.0, 7.0, 7.0, 1, 1, False) and clock.counts == [1]
+    assert row.status == "unstable" and row.timing == Timing(7.0, 7.0, 7.0, 1, 1, False, 7.0) and clock.counts == [1]
 
 
 @given(st.lists(st.floats(0.3, 3.0), min_size=3, max_size=50))

@@ -1,0 +1,68 @@
+"""One way to run one network: an entry a batch size, held against the literal network in eager float32."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+
+import torch
+
+from umd_engine.bench.backends.cases import CASES
+from umd_engine.bench.backends.ways import LITERAL
+from umd_engine.bench.floor import Entry
+from umd_engine.engine.backends import PRECISIONS
+from umd_engine.engine.backends.eager import EagerSession
+from umd_engine.engine.executor import Session
+from umd_engine.engine.work import Tensors
+from umd_engine.errors import BackendError
+from umd_engine.models.ready import open_unit
+
+COMPARED = 2  # items at most, the batch's first
+ALLOWED = {"fp32": 1e-4}  # of the range; other precisions are reported, and have to be finite
+
+
+def entries(model: str, name: str, backend: str, precision: str, form: str, device: str, batches: str) -> list[Entry]:
+    """Entries of `batches`, "1,4"; what has to be made is made at their first call, and a fault there is their row."""
+    case, where, sizes = CASES[model], torch.device(device), [int(size) for size in batches.split(",")]
+
+    @cache
+    def inputs() -> Tensors:
+        return tuple(x.to(where) for x in case.make(False).example(max(sizes)))
+
+    @cache
+    def expected() -> Tensors:
+        session = EagerSession(case.make(True), where)
+        return session.run(tuple(x[:COMPARED] for x in inputs()))
+
+    @cache
+    def opened() -> Session:
+        if precision not in PRECISIONS:
+            raise BackendError(f"{precision} needs an artifact", mend=f"umd-engine export --precision {precision}")
+        return open_unit(case.make(form == LITERAL), backend, where, precision)
+
+    def run(size: int) -> Tensors:
+        return opened().run(tuple(x[:size] for x in inputs()))
+
+    def check(outputs: Tensors) -> None:
+        error, allowed = error_of(outputs, expected()), ALLOWED.get(precision, float("inf"))
+        assert error <= allowed, f"{error:.1e} of the range off eager, allowed {allowed:g}"
+
+    def counted(outputs: Tensors) -> str:
+        return f"error {error_of(outputs, expected()):.1e} of the range"
+
+    return [
+        Entry(
+            model, name, f"{case.title}, batch {size}", partial(run, size), 0, check,
+            memory=size == sizes[0], device=where.type, counted=counted,
+        )
+        for size in sizes
+    ]  # fmt: skip
+
+
+def error_of(found: Tensors, exact: Tensors) -> float:
+    """The largest difference of any output over that output's range, in the items that both have; infinite for NaN."""
+    worst = 0.0
+    for a, b in zip(found, exact, strict=True):
+        items = min(len(a), len(b))
+        difference = (a[:items] - b[:items]).abs().max()
+        worst = max(worst, float((difference / (b.max() - b.min())).nan_to_num(nan=float("inf"))))
+    return worst
