@@ -42,9 +42,9 @@ def open_unit(
         from umd_engine.engine.backends.fused import FusedSession
 
         return FusedSession(unit, device, precision)
+    if "tensorrt" in backend and device.type != "cuda":  # before minutes of building
+        raise BackendError(f"{backend} does not run on {device}", mend="use --device cuda, or another backend")
     if backend in ("tensorrt", "tensorrt-rtx"):
-        if device.type != "cuda":  # before minutes of building
-            raise BackendError(f"{backend} does not run on {device}", mend="use --device cuda, or another backend")
         return open_artifact(engine_of(unit, precision, batches, backend), device)
     if backend == "onnxruntime-tensorrt":
         from umd_engine.engine.backends.onnx_session import OnnxTensorRTSession

@@ -24,9 +24,11 @@ def entries(model: str, name: str, backend: str, precision: str, form: str, devi
     """Entries of `batches`, "1,4"; what has to be made is made at their first call, and a fault there is their row."""
     case, where, sizes = CASES[model], torch.device(device), [int(size) for size in batches.split(",")]
 
+    unit = cache(lambda: case.make(form == LITERAL))
+
     @cache
     def inputs() -> Tensors:
-        return tuple(x.to(where) for x in case.make(False).example(max(sizes)))
+        return tuple(x.to(where) for x in unit().example(max(sizes)))
 
     @cache
     def expected() -> Tensors:
@@ -37,7 +39,7 @@ def entries(model: str, name: str, backend: str, precision: str, form: str, devi
     def opened() -> Session:
         if precision not in PRECISIONS:
             raise BackendError(f"{precision} needs an artifact", mend=f"umd-engine export --precision {precision}")
-        return open_unit(case.make(form == LITERAL), backend, where, precision)
+        return open_unit(unit(), backend, where, precision)
 
     def run(size: int) -> Tensors:
         return opened().run(tuple(x[:size] for x in inputs()))

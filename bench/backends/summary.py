@@ -19,6 +19,9 @@ def summarize(rows: Sequence[Row]) -> Summary:
     slower than promised."""
     lines: list[str] = []
     below: list[str] = []
+    for row in rows:
+        if row.op not in CASES:  # its process died, or its arguments were refused
+            lines.append(f"{row.op}: {row.status}: {row.reason}")
     for model in dict.fromkeys(row.op for row in rows if row.op in CASES):
         mine = [row for row in rows if row.op == model]
         gains = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -14,7 +15,8 @@ PIECE = 64 << 20
 
 
 def entries(mode: str = "good") -> list[Entry]:
-    return {"good": good, "crash": crash, "memory": memory, "environment": environment}[mode]()
+    made = {"good": good, "crash": crash, "memory": memory, "environment": environment, "variables": variables}
+    return made[mode]()
 
 
 def good() -> list[Entry]:
@@ -78,3 +80,12 @@ def environment() -> list[Entry]:
         return [name for name in os.environ if name.startswith("MALLOC_")]
 
     return [Entry("environment", "cpu", "variables", run, 0, check)]
+
+
+def variables() -> list[Entry]:
+    """Tells the allocator's variables of its process."""
+
+    def run() -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}
+
+    return [Entry("variables", "cpu", "MALLOC_", run, 0, lambda found: None, counted=json.dumps)]

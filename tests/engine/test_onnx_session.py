@@ -93,7 +93,7 @@ def test_cuda_is_not_replaced_in_silence(typed):
     with pytest.raises(BackendError, match="cannot run on cuda"):
         OnnxSession(typed, CUDA)
     unit = Unit("network", network(), (TensorSpec("image", (1, 8, 8, 8)),))
-    with pytest.raises(BackendError, match="TensorRT runs on CUDA devices"):
+    with pytest.raises(BackendError, match="does not run on cpu"):
         open_unit(unit, "onnxruntime-tensorrt", CPU)
 
 

@@ -1,0 +1,181 @@
+"""The bench of backends: which ways it runs, what it says of each, and how it parts the gain."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from umd_engine.bench.backends import benches
+from umd_engine.bench.backends.cases import CASES
+from umd_engine.bench.backends.entries import entries, error_of
+from umd_engine.bench.backends.summary import summarize
+from umd_engine.bench.floor.measure import measure
+from umd_engine.bench.floor.repetition import QUICK, Rule, Timing
+from umd_engine.bench.floor.report import Row, load
+from umd_engine.bench.floor.run import run
+from umd_engine.cli import main
+from umd_engine.engine.host_memory import SETTINGS
+from umd_engine.errors import UnknownNameError
+
+COPY = {"cpu": 20.0, "cuda": None}
+ONCE = Rule(window=0.0, warm=0.0, in_a_row=1, most=1)
+
+
+def names(**chosen) -> list[str]:
+    return [bench.name.split(", ")[1] for bench in benches(**chosen)]
+
+
+def test_the_baseline_comes_first_and_only_a_rewritten_network_is_run_literally_twice() -> None:
+    assert names(models=["nnunet"], backends=["torch-compile"], precisions=["fp32", "int8"]) == [
+        "baseline", "torch fp32", "torch-compile fp32", "torch-compile int8",
+    ]  # fmt: skip
+    assert names(models=["sam-med3d-turbo"], backends=["torch"], precisions=["fp32"]) == [
+        "baseline", "literal torch fp32", "torch fp32",
+    ]  # fmt: skip
+    every = benches()
+    assert {bench.arguments[0] for bench in every} == set(CASES)
+    assert all((bench.environment == SETTINGS) == (not bench.name.endswith("baseline")) for bench in every)
+
+
+@pytest.mark.parametrize("chosen", [{"models": ["unet"]}, {"backends": ["torhc"]}, {"precisions": ["fp31"]}])
+def test_unknown_names(chosen) -> None:
+    with pytest.raises(UnknownNameError):
+        benches(**chosen)
+
+
+def test_every_case_is_a_unit_whose_literal_form_takes_the_same(tmp_path) -> None:
+    case = CASES["sam-med3d-turbo"]
+    short, literal = case.make(False), case.make(True)
+    assert case.rewritten and short.inputs == literal.inputs
+    weights = [unit.module.state_dict() for unit in (short, literal)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert str(short.module) != str(literal.module)
+
+
+def test_the_error_is_that_of_the_worst_output() -> None:
+    exact = (torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, 10.0]]))
+    found = (torch.tensor([[0.0, 2.5], [9.0, 9.0]]), torch.tensor([[1.0, 10.0], [9.0, 9.0]]))
+    assert error_of(found, exact) == pytest.approx(0.25)
+    assert error_of((found[0] * torch.nan, found[1]), exact) == float("inf")
+
+
+def way(backend: str, precision: str, form: str = "short", model: str = "sat-nano") -> list[Row]:
+    listed = entries(model, f"{backend} {precision}", backend, precision, form, "cpu", "1,2")
+    return [measure(entry, ONCE, COPY) for entry in listed]
+
+
+def test_what_cannot_run_is_a_row_with_the_reason() -> None:
+    for backend, precision, reason in (
+        ("torch", "fp16", "fp16 does not run usefully"),
+        ("tensorrt", "fp32", "does not run on cpu"),
+        ("onnxruntime-tensorrt", "fp32", "does not run on cpu"),
+    ):
+        rows = way(backend, precision)
+        assert [row.status for row in rows] == ["not measured"] * 2
+        assert all(reason in row.reason for row in rows)
+
+
+def test_a_wrong_network_has_no_figure(monkeypatch) -> None:
+    other = CASES["nnunet"].make(False)
+    for parameter in other.module.parameters():
+        parameter.data *= 1.01
+    exact = CASES["nnunet"]
+    shown = iter([other, exact.make(True)])  # the measured one, the reference
+    wrong = type(exact)(exact.title, lambda literal: next(shown))
+    monkeypatch.setitem(CASES, "nnunet", wrong)
+    first = entries("nnunet", "torch fp32", "torch", "fp32", "short", "cpu", "1")[0]
+    row = measure(first, ONCE, COPY)
+    assert (row.status, row.timing) == ("check failed", None) and "of the range off eager" in row.reason
+
+
+def test_a_narrow_type_is_measured_with_its_error() -> None:
+    one, _ = way("torch", "bf16")
+    assert one.timing is not None and one.counted.startswith("error ")
+    assert 1e-4 < float(one.counted.split()[1]) < 0.5
+
+
+def row(name: str, seconds: float, batch: int = 1, model: str = "nnunet", **more) -> Row:
+    timing = Timing(seconds, seconds, 2 * seconds, 3, 1, True, 1.5 * seconds)
+    return Row(
+        model, name, f"x, batch {batch}", "measured", timing=timing, counted="error 1.0e-06 of the range", **more
+    )
+
+
+def test_the_gain_is_parted_and_held_against_the_target() -> None:
+    model = "sam-med3d-turbo"
+    rows = [
+        row("baseline", 12.0, model=model), row("literal torch fp32", 8.0, model=model),
+        row("torch fp32", 4.0, model=model), row("torch-compile fp32", 3.0, model=model, memory=5_000_000),
+        row("torch-compile bf16", 1.0, model=model),
+        Row(model, "tensorrt fp32", "x, batch 1", "not measured", reason="no such device"),
+    ]  # fmt: skip
+    said = summarize(rows)
+    assert said.lines[-1] == (
+        "best in fp32: torch-compile fp32, 4.00x the baseline = allocator 1.50 x rewrite 2.00 x backend 1.33"
+    )
+    line = next(line for line in said.lines if line.startswith("torch-compile fp32"))
+    assert line.split() == [
+        "torch-compile",
+        "fp32",
+        "3",
+        "s",
+        "4.5",
+        "s",
+        "0.333",
+        "4.00x",
+        "5",
+        "1.0e-06",
+        "of",
+        "the",
+        "range",
+    ]
+    assert any(line.endswith("not measured: no such device") for line in said.lines) and said.below == []
+    slow = [row("baseline", 1.0), row("torch fp32", 0.9), row("torch-compile fp32", 0.7)]
+    assert summarize(slow).below == ["nnunet: the best fp32 path is 1.43x the baseline, target 1.5x"]
+    larger = [*slow, row("baseline", 4.0, 4), row("torch fp32", 3.0, 4), row("torch-compile fp32", 2.0, 4)]
+    assert summarize(larger).below == [], "one batch that reaches it is enough"
+    on_device = [row("baseline", 1.0, device="cuda"), row("torch fp32", 1.0, device="cuda")]
+    assert summarize(on_device).below == [], "promised on a CPU"
+
+
+def test_rows_without_a_baseline_are_still_shown() -> None:
+    said = summarize([Row("nnunet, baseline", "all", "all", "failed", reason="died"), row("torch fp32", 1.0)])
+    assert any("failed: died" in line for line in said.lines) and said.below == []
+
+
+@pytest.mark.full
+def test_one_run(tmp_path: Path) -> None:
+    listed = benches(["sat-nano"], ["torch-fused"], ["fp32"], (1,), "cpu")
+    report = run(listed, QUICK)
+    assert [row.implementation for row in report.rows] == ["baseline", "torch fp32", "torch-fused fp32"]
+    assert all(row.timing and row.memory and row.counted for row in report.rows)
+    report.save(tmp_path / "report.json")
+    assert load(tmp_path / "report.json") == report
+
+
+def test_the_environment_of_a_way_reaches_its_process(tmp_path: Path, monkeypatch) -> None:
+    from umd_engine.bench.floor.job import Job, told
+
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    for settings in ({}, SETTINGS):
+        out = tmp_path / f"{len(settings)}"
+        Job("environment", "sample_bench", str(out), QUICK, ("variables",), environment=settings).start()
+        (found,) = [content for kind, content in told(out) if kind == "row"]
+        assert json.loads(found["counted"]) == settings
+
+
+def test_bad_options() -> None:
+    for arguments, fault in (
+        (["--batch", "1,x"], "no list of whole numbers"),
+        (["--batch", "0"], "no list of whole numbers"),
+        (["--model", "unet"], "unknown model 'unet'"),
+        (["--device", "tpu"], "unknown device"),
+    ):
+        result = CliRunner().invoke(main, ["bench", "backends", *arguments], env={**os.environ})
+        assert result.exit_code == 1 and fault in result.output
