@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from umd_engine.bench.backends import benches
-from umd_engine.bench.backends.cases import CASES
+from umd_engine.bench.backends.cases import CASES, Case
 from umd_engine.bench.backends.entries import entries, error_of
 from umd_engine.bench.backends.summary import summarize
 from umd_engine.bench.floor.measure import measure
@@ -20,6 +20,7 @@ from umd_engine.bench.floor.report import Row, load
 from umd_engine.bench.floor.run import run
 from umd_engine.cli import main
 from umd_engine.engine.host_memory import SETTINGS
+from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.errors import UnknownNameError
 
 COPY = {"cpu": 20.0, "cuda": None}
@@ -38,7 +39,7 @@ def test_the_baseline_comes_first_and_only_a_rewritten_network_is_run_literally_
         "baseline", "literal torch fp32", "torch fp32",
     ]  # fmt: skip
     every = benches()
-    assert {bench.arguments[0] for bench in every} == set(CASES)
+    assert [*dict.fromkeys(bench.arguments[0] for bench in every)] == list(CASES)
     assert all((bench.environment == SETTINGS) == (not bench.name.endswith("baseline")) for bench in every)
 
 
@@ -48,7 +49,8 @@ def test_unknown_names(chosen) -> None:
         benches(**chosen)
 
 
-def test_every_case_is_a_unit_whose_literal_form_takes_the_same(tmp_path) -> None:
+@pytest.mark.full
+def test_every_case_is_a_unit_whose_literal_form_takes_the_same() -> None:
     case = CASES["sam-med3d-turbo"]
     short, literal = case.make(False), case.make(True)
     assert case.rewritten and short.inputs == literal.inputs
@@ -65,8 +67,21 @@ def test_the_error_is_that_of_the_worst_output() -> None:
     assert error_of((found[0] * torch.nan, found[1]), exact) == float("inf")
 
 
-def way(backend: str, precision: str, form: str = "short", model: str = "sat-nano") -> list[Row]:
-    listed = entries(model, f"{backend} {precision}", backend, precision, form, "cpu", "1,2")
+def tiny(factor: float = 1.0) -> Unit:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv3d(1, 8, 3), torch.nn.InstanceNorm3d(8), torch.nn.Conv3d(8, 2, 1))
+    network[2].weight.data *= factor
+    return Unit("tiny", network.eval(), (TensorSpec("image", (1, 8, 8, 8)),))
+
+
+@pytest.fixture(autouse=True)
+def small_case(monkeypatch):
+    """A network that takes no time, under a name of its own."""
+    monkeypatch.setitem(CASES, "tiny", Case("conv, norm, conv", lambda literal: tiny()))
+
+
+def way(backend: str, precision: str) -> list[Row]:
+    listed = entries("tiny", f"{backend} {precision}", backend, precision, "short", "cpu", "1,2")
     return [measure(entry, ONCE, COPY) for entry in listed]
 
 
@@ -82,16 +97,9 @@ def test_what_cannot_run_is_a_row_with_the_reason() -> None:
 
 
 def test_a_wrong_network_has_no_figure(monkeypatch) -> None:
-    other = CASES["nnunet"].make(False)
-    for parameter in other.module.parameters():
-        parameter.data *= 1.01
-    exact = CASES["nnunet"]
-    shown = iter([other, exact.make(True)])  # the measured one, the reference
-    wrong = type(exact)(exact.title, lambda literal: next(shown))
-    monkeypatch.setitem(CASES, "nnunet", wrong)
-    first = entries("nnunet", "torch fp32", "torch", "fp32", "short", "cpu", "1")[0]
-    row = measure(first, ONCE, COPY)
-    assert (row.status, row.timing) == ("check failed", None) and "of the range off eager" in row.reason
+    monkeypatch.setitem(CASES, "tiny", Case("off", lambda literal: tiny(1.0 if literal else 1.01), rewritten=True))
+    for row in way("torch", "fp32"):
+        assert (row.status, row.timing) == ("check failed", None) and "of the range off eager" in row.reason
 
 
 def test_a_narrow_type_is_measured_with_its_error() -> None:
@@ -163,6 +171,7 @@ def test_the_environment_of_a_way_reaches_its_process(tmp_path: Path, monkeypatc
     from umd_engine.bench.floor.job import Job, told
 
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     for settings in ({}, SETTINGS):
         out = tmp_path / f"{len(settings)}"
         Job("environment", "sample_bench", str(out), QUICK, ("variables",), environment=settings).start()
