@@ -94,6 +94,7 @@ setup(
         "gpu": GPU,
         "tensorrt": ["tensorrt>=10.13"],
         "tensorrt-rtx": TENSORRT_RTX,
+        "openvino": ["openvino>=2026.1"],
         "report": REPORT,
         "cluster": ["ray>=2.50"],
         "peers": PEERS,

@@ -71,11 +71,9 @@ def export(
       umd-engine export vista3d --stand-in --to tensorrt-rtx --capability 8.0
     """
     from umd_engine.commands.export_texts import as_dict, as_line, report_dict, report_lines
-    from umd_engine.engine.host_memory import keep_freed_memory
     from umd_engine.models.exporting import Wanted, export_units
     from umd_engine.models.verify import refuse
 
-    keep_freed_memory()
     plain = Wanted(target, precision, _batches(batches), capability, out=out)
     if stand_in and (data or calibrate):
         raise OptionError("stand-in weights are no evidence", where="--stand-in", mend="give a trained checkpoint")

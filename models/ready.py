@@ -46,6 +46,11 @@ def open_unit(
         raise BackendError(f"{backend} does not run on {device}", mend="use --device cuda, or another backend")
     if backend in ("tensorrt", "tensorrt-rtx"):
         return open_artifact(engine_of(unit, precision, batches, backend), device)
+    if backend == "openvino":
+        from umd_engine.engine.backends.openvino_session import OpenVinoSession, check_openvino
+
+        check_openvino(device, precision)  # before the export
+        return OpenVinoSession(graph_of(unit).path, device, precision)
     if backend == "onnxruntime-tensorrt":
         from umd_engine.engine.backends.onnx_session import OnnxTensorRTSession
 

@@ -6,6 +6,7 @@ BACKENDS = (
     "torch-fused",
     "onnxruntime",
     "onnxruntime-tensorrt",
+    "openvino",
     "tensorrt",
     "tensorrt-rtx",
 )
