@@ -36,7 +36,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--limit", type=click.IntRange(min=1), help="Only the first N scans."),
         click.option("--backend", default="torch", show_default=True, help="docs/backends.md lists them."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index]."),
-        click.option("--precision", default="fp32", show_default=True, help="fp32, tf32, bf16 or fp16."),
+        click.option("--precision", default="fp32", show_default=True, help="fp32, tf32, bf16, fp16 or int8."),
         click.option("--batch", default=2, show_default=True, type=click.IntRange(min=1), help="Windows a call."),
         click.option("--memory", default=8.0, show_default=True, help="GB that scans in flight may hold together."),
         click.option(

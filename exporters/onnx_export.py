@@ -18,7 +18,7 @@ from umd_engine.exporters.artifact import Artifact, cached, finished, opened
 from umd_engine.exporters.calibration import Calibration, digest_of
 
 OPSET = 20
-EXPORTER_VERSION = 3
+EXPORTER_VERSION = 4
 LARGEST_BATCH, LARGEST_AXIS = 4096, 1024
 INLINE = 1 << 30  # bytes of weights beyond which they lie beside the graph: a graph file ends at 2 GiB
 FILE = "unit.onnx"
@@ -64,7 +64,12 @@ def export_int8(unit: Unit, calibration: Calibration, stated: str | None = None,
     return cached(
         "onnx",
         {**described(unit, "int8"), "measured_on": measured_on},
-        lambda folder: {**quantize(exact.path, folder / FILE, held, stated), "file": FILE, "unit": unit.name},
+        lambda folder: {
+            **quantize(exact.path, folder / FILE, held, stated),
+            "file": FILE,
+            "unit": unit.name,
+            "outputs": exact.about["outputs"],
+        },
         home,
     )
 
@@ -138,14 +143,27 @@ def _export(unit: Unit, path: Path) -> Mapping[str, Any]:
             raise _refused(unit, error) from None
     assert program is not None
     program.save(str(path), external_data=_bytes(module) > INLINE)
-    return {"file": path.name, "unit": unit.name}
+    return {"file": path.name, "unit": unit.name, "outputs": _outputs(path)}
+
+
+def _outputs(path: Path) -> list[dict[str, Any]]:
+    """Name, shape and type of every output, as of `_said`."""
+    import onnx
+
+    found = []
+    for value in onnx.load(path, load_external_data=False).graph.output:
+        kind = value.type.tensor_type
+        shape = [dim.dim_param or dim.dim_value for dim in kind.shape.dim]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+        found.append({"name": value.name, "shape": shape, "dtype": dtype})
+    return found
 
 
 def _lower(exact: Artifact, path: Path, precision: str) -> Mapping[str, Any]:
     from umd_engine.exporters.precision import to_precision
 
     said = to_precision(exact.path, path, precision)
-    return {"file": path.name, "unit": exact.about["unit"], **said}
+    return {"file": path.name, "unit": exact.about["unit"], "outputs": exact.about["outputs"], **said}
 
 
 def _wide(unit: Unit) -> Unit:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -110,6 +111,7 @@ def test_the_sidecar_says_what_it_is(exported):
     assert about["kind"] == "onnx" and about["unit"] == "network" and about["opset"] == 20
     assert about["inputs"] == [{"name": "image", "shape": ["batch", 2, 8, 9, 10], "dtype": "float32"}]
     assert about["weights"] == unit.content_hash and about["libraries"]["torch"] == torch.__version__
+    assert about["outputs"] == [{"name": "logits", "shape": ["batch", 4, 8, 9, 10], "dtype": "float32"}]
     assert set(about["files"]) == {"unit.onnx"}
 
 
@@ -139,6 +141,30 @@ def test_a_unit_that_cannot_be_exported_says_so(tmp_path):
     with pytest.raises(BackendError, match="network cannot be exported"):
         export_onnx(unit_of(Branching()), tmp_path)
     assert not any((tmp_path / "onnx").iterdir())
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_onnx_export import unit_of, network
+from umd_engine.errors import BackendError
+from umd_engine.exporters.onnx_export import export_onnx
+unit = unit_of(network())
+resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))  # a write beyond this fails, as on a full disk
+try:
+    export_onnx(unit, Path(sys.argv[1]))
+except BackendError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path):
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "cannot write the artifact" in done.stdout and "free space" in done.stdout, done.stderr
+    assert not any((tmp_path / "onnx").iterdir())
+    assert export_onnx(unit_of(network()), tmp_path).path.exists()
 
 
 def test_no_cache_to_write_to(tmp_path):
