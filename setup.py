@@ -26,6 +26,7 @@ def packages() -> list[str]:
 
 
 CPU = ["onnxruntime>=1.24"]
+OPENVINO = ["openvino>=2026.1"]
 GPU = ["onnxruntime-gpu>=1.24", "triton>=3.6", "cupy-cuda13x>=14.0"]
 TENSORRT_RTX = ["tensorrt-rtx-cu13==1.7.1.116"]
 REPORT = ["jinja2>=3.1", "plotly>=6.0", "matplotlib>=3.9"]
@@ -39,6 +40,7 @@ PEERS = [
 ]
 DEV = [
     *CPU,
+    *OPENVINO,
     *PEERS,
     "triton>=3.7.1",
     "cupy-cuda13x>=14.0",
@@ -94,7 +96,7 @@ setup(
         "gpu": GPU,
         "tensorrt": ["tensorrt>=10.13"],
         "tensorrt-rtx": TENSORRT_RTX,
-        "openvino": ["openvino>=2026.1"],
+        "openvino": OPENVINO,
         "report": REPORT,
         "cluster": ["ray>=2.50"],
         "peers": PEERS,

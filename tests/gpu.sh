@@ -12,7 +12,7 @@ if ls gpu-bundle/*.whl >/dev/null 2>&1; then
     "$PYTHON" -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target build/gpu gpu-bundle/*.whl
 fi
 export PYTHONPATH="build/gpu${PYTHONPATH:+:$PYTHONPATH}"
-"$PYTHON" -m pytest -m gpu tests/kernels tests/gpu "$@"
+"$PYTHON" -m pytest -m gpu tests/kernels tests/gpu tests/engine "$@"
 # The kernels in CUDA C once more under the memory checker, without torch's cache: an access beyond a tensor is one
 # beyond its allocation. SANITIZE=0 leaves it out.
 if [ "${SANITIZE:-1}" != 0 ] && command -v compute-sanitizer >/dev/null; then

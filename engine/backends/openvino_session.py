@@ -30,14 +30,12 @@ class OpenVinoSession:
 
     def __init__(self, path: Path, device: torch.device, precision: str = "fp32"):
         runtime = check_openvino(device, precision)
-        self._core, self._options = (
-            runtime.Core(),
-            {
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "INFERENCE_PRECISION_HINT": HINTS[precision],
-                "PERFORMANCE_HINT": "LATENCY",
-            },
-        )
+        self._core = runtime.Core()
+        self._options = {
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+        }
         try:
             self._model = self._core.read_model(str(path))
         except RuntimeError as error:
