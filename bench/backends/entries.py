@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from dataclasses import dataclass
 from functools import cache, partial
 
 import torch
@@ -20,8 +23,19 @@ COMPARED = 2  # items at most, the batch's first
 ALLOWED = {"fp32": 1e-4}  # of the range; other precisions are reported, and have to be finite
 
 
+@dataclass(frozen=True)
+class Call:
+    """Attributes:
+    seconds: of the call alone, on a device until it is done.
+    """
+
+    outputs: Tensors
+    seconds: float
+
+
 def entries(model: str, name: str, backend: str, precision: str, form: str, device: str, batches: str) -> list[Entry]:
-    """Entries of `batches`, "1,4"; what has to be made is made at their first call, and a fault there is their row."""
+    """Entries of `batches`, "1,4"; what has to be made is made at their first call, which does not count it, and a fault
+    there is their row."""
     case, where, sizes = CASES[model], torch.device(device), [int(size) for size in batches.split(",")]
 
     unit = cache(lambda: case.make(form == LITERAL))
@@ -41,23 +55,39 @@ def entries(model: str, name: str, backend: str, precision: str, form: str, devi
             raise BackendError(f"{precision} needs an artifact", mend=f"umd-engine export --precision {precision}")
         return open_unit(unit(), backend, where, precision)
 
-    def run(size: int) -> Tensors:
-        return opened().run(tuple(x[:size] for x in inputs()))
+    @cache
+    def warm(size: int) -> Session:
+        """A backend compiles or captures at the first call of a size."""
+        opened().run(tuple(x[:size] for x in inputs()))
+        return opened()
 
-    def check(outputs: Tensors) -> None:
-        error, allowed = error_of(outputs, expected()), ALLOWED.get(precision, float("inf"))
+    def run(size: int) -> Call:
+        session, given = warm(size), tuple(x[:size] for x in inputs())
+        _wait(where)
+        start = time.perf_counter()
+        outputs = session.run(given)
+        _wait(where)
+        return Call(outputs, time.perf_counter() - start)
+
+    def check(call: Call) -> None:
+        error, allowed = error_of(call.outputs, expected()), ALLOWED.get(precision, sys.float_info.max)
         assert error <= allowed, f"{error:.1e} of the range off eager, allowed {allowed:g}"
 
-    def counted(outputs: Tensors) -> str:
-        return f"error {error_of(outputs, expected()):.1e} of the range"
+    def counted(call: Call) -> str:
+        return f"error {error_of(call.outputs, expected()):.1e} of the range"
 
     return [
         Entry(
             model, name, f"{case.title}, batch {size}", partial(run, size), 0, check,
-            memory=size == sizes[0], device=where.type, counted=counted,
+            memory=size == sizes[0], device=where.type, seconds=lambda call: call.seconds, counted=counted,
         )
         for size in sizes
     ]  # fmt: skip
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def error_of(found: Tensors, exact: Tensors) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,31 @@ def test_a_wrong_network_has_no_figure(monkeypatch) -> None:
     monkeypatch.setitem(CASES, "tiny", Case("off", lambda literal: tiny(1.0 if literal else 1.01), rewritten=True))
     for row in way("torch", "fp32"):
         assert (row.status, row.timing) == ("check failed", None) and "of the range off eager" in row.reason
+
+
+def test_making_and_warming_a_network_is_not_counted(monkeypatch) -> None:
+    class Lazy(torch.nn.Module):
+        seen: tuple[int, ...] = ()
+
+        def forward(self, x):
+            if len(x) not in self.seen:
+                time.sleep(0.5)
+                self.seen += (len(x),)
+            return x * 2
+
+    def make(literal: bool) -> Unit:
+        time.sleep(0.5)
+        return Unit("lazy", Lazy(), (TensorSpec("x", (3,)),))
+
+    monkeypatch.setitem(CASES, "tiny", Case("slow to make", make))
+    for found in way("torch", "fp32"):
+        assert found.timing is not None and found.timing.high < 0.25
+
+
+def test_a_network_that_gives_no_numbers_has_no_figure(monkeypatch) -> None:
+    broken = Case("NaN", lambda literal: tiny(1.0 if literal else float("nan")), rewritten=True)
+    monkeypatch.setitem(CASES, "tiny", broken)
+    assert {row.status for row in way("torch", "bf16")} == {"check failed"}
 
 
 def test_a_narrow_type_is_measured_with_its_error() -> None:
