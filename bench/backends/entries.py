@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 
 import torch
 
 from umd_engine.bench.backends.cases import CASES
 from umd_engine.bench.backends.ways import LITERAL
 from umd_engine.bench.floor import Entry
-from umd_engine.engine.backends import PRECISIONS
 from umd_engine.engine.backends.eager import EagerSession
 from umd_engine.engine.executor import Session
+from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Tensors
-from umd_engine.errors import BackendError
-from umd_engine.models.ready import open_unit
+from umd_engine.exporters.calibration import Calibration
+from umd_engine.exporters.onnx_export import export_int8
+from umd_engine.models.ready import open_artifact, open_unit
 
 COMPARED = 2  # items at most, the batch's first
 ALLOWED = {"fp32": 1e-4}  # of the range; other precisions are reported, and have to be finite
@@ -34,7 +37,7 @@ class Call:
 
 
 def entries(model: str, name: str, backend: str, precision: str, form: str, device: str, batches: str) -> list[Entry]:
-    """Entries of `batches`, "1,4"; what has to be made is made at their first call, which does not count it, and a fault
+    """Entries of `batches`, "1,4"; what has to be made is made at their first call, which does not count it; a fault
     there is their row."""
     case, where, sizes = CASES[model], torch.device(device), [int(size) for size in batches.split(",")]
 
@@ -51,8 +54,8 @@ def entries(model: str, name: str, backend: str, precision: str, form: str, devi
 
     @cache
     def opened() -> Session:
-        if precision not in PRECISIONS:
-            raise BackendError(f"{precision} needs an artifact", mend=f"umd-engine export --precision {precision}")
+        if (backend, precision) == ("onnxruntime", "int8"):
+            return open_int8(unit(), where)
         return open_unit(unit(), backend, where, precision)
 
     @cache
@@ -83,6 +86,17 @@ def entries(model: str, name: str, backend: str, precision: str, form: str, devi
         )
         for size in sizes
     ]  # fmt: skip
+
+
+def open_int8(unit: Unit, device: torch.device) -> Session:
+    """The unit's int8 graph, its ranges measured on the one random window that it is compared on.
+
+    As fast as any other; its error says nothing of real scans.
+    """
+    window = {spec.name: x.numpy() for spec, x in zip(unit.inputs, unit.example(1), strict=True)}
+    with tempfile.TemporaryDirectory() as home:  # not the user's cache, where one graph a unit may lie
+        made = export_int8(unit, Calibration([window], "ct", "a random window"), home=Path(home))
+        return open_artifact(made, device)
 
 
 def _wait(device: torch.device) -> None:

@@ -9,7 +9,6 @@ from umd_engine.engine.backends import BACKENDS, PRECISIONS
 from umd_engine.errors import UnknownNameError
 
 ON_CPU = ("fp32", "bf16", "int8")
-KNOWN = tuple(dict.fromkeys((*PRECISIONS, "int8")))
 LITERAL, SHORT = "literal", "short"
 
 
@@ -38,13 +37,13 @@ def ways(rewritten: bool, backends: Sequence[str], precisions: Sequence[str], de
     Raises:
         UnknownNameError: a backend or precision that is not in its list.
     """
-    for kind, names, known in (("backend", backends, BACKENDS), ("precision", precisions, KNOWN)):
+    for kind, names, known in (("backend", backends, BACKENDS), ("precision", precisions, PRECISIONS)):
         for name in names:
             if name not in known:
                 raise UnknownNameError(kind, name, known, where=f"--{kind}")
     yield from (BASE, *((ALLOCATOR,) if rewritten else ()), EAGER)
     for backend in backends or BACKENDS:
-        for precision in precisions or (ON_CPU if device == "cpu" else KNOWN):
+        for precision in precisions or (ON_CPU if device == "cpu" else PRECISIONS):
             way = Way(f"{backend} {precision}", backend, precision)
             if way != EAGER:
                 yield way

@@ -70,8 +70,11 @@ def test_the_error_is_that_of_the_worst_output() -> None:
 
 def tiny(factor: float = 1.0) -> Unit:
     torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Conv3d(1, 8, 3), torch.nn.InstanceNorm3d(8), torch.nn.Conv3d(8, 2, 1))
-    network[2].weight.data *= factor
+    inner = [torch.nn.Conv3d(8, 8, 3, padding=1) for _ in range(4)]
+    network = torch.nn.Sequential(
+        torch.nn.Conv3d(1, 8, 3), torch.nn.InstanceNorm3d(8), *inner, torch.nn.Conv3d(8, 2, 1)
+    )
+    network[-1].weight.data *= factor
     return Unit("tiny", network.eval(), (TensorSpec("image", (1, 8, 8, 8)),))
 
 
@@ -89,6 +92,7 @@ def way(backend: str, precision: str) -> list[Row]:
 def test_what_cannot_run_is_a_row_with_the_reason() -> None:
     for backend, precision, reason in (
         ("torch", "fp16", "fp16 does not run usefully"),
+        ("torch", "int8", "int8"),
         ("tensorrt", "fp32", "does not run on cpu"),
         ("onnxruntime-tensorrt", "fp32", "does not run on cpu"),
     ):
@@ -128,8 +132,9 @@ def test_a_network_that_gives_no_numbers_has_no_figure(monkeypatch) -> None:
     assert {row.status for row in way("torch", "bf16")} == {"check failed"}
 
 
-def test_a_narrow_type_is_measured_with_its_error() -> None:
-    one, _ = way("torch", "bf16")
+@pytest.mark.parametrize(("backend", "precision"), [("torch", "bf16"), ("onnxruntime", "int8")])
+def test_a_narrow_type_is_measured_with_its_error(backend, precision) -> None:
+    one, _ = way(backend, precision)
     assert one.timing is not None and one.counted.startswith("error ")
     assert 1e-4 < float(one.counted.split()[1]) < 0.5
 
