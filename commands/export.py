@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from umd_engine.commands.options import path, selection
+from umd_engine.commands.options import path, selection, whole_numbers
 from umd_engine.errors import OptionError
 
 TARGETS = ("onnx", "tensorrt", "tensorrt-rtx")
@@ -74,7 +74,7 @@ def export(
     from umd_engine.models.exporting import Wanted, export_units
     from umd_engine.models.verify import refuse
 
-    plain = Wanted(target, precision, _batches(batches), capability, out=out)
+    plain = Wanted(target, precision, tuple(whole_numbers(batches, "--batch")), capability, out=out)
     if stand_in and (data or calibrate):
         raise OptionError("stand-in weights are no evidence", where="--stand-in", mend="give a trained checkpoint")
     if calibrate and precision != "int8":
@@ -139,10 +139,3 @@ def _verified(model: Any, scans: Sequence[Any], wanted: Any) -> Any:
     device = resolve_device("cpu" if wanted.target == "onnx" else "cuda")
     reference = partial(open_unit, backend="torch", device=device)
     return verify_on(scans, model, partial(opened_as, wanted, device), reference, Settings(device=device))
-
-
-def _batches(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise OptionError(f"'{text}' is no list of batches", where="--batch", mend="write e.g. 1,4,8") from None

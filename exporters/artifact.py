@@ -149,7 +149,8 @@ def copied(artifact: Artifact, folder: Path) -> Artifact:
     except OSError as error:
         raise _unwritable(folder.parent, error, "give another --out") from None
     try:
-        shutil.copytree(artifact.folder, draft, dirs_exist_ok=True)
+        for name in (*artifact.about["files"], SIDECAR):  # not what backends keep beside them
+            shutil.copy2(artifact.folder / name, draft / name)
         draft.chmod(0o755)
         draft.replace(folder)
     except OSError as error:

@@ -81,7 +81,7 @@ def test_what_cannot_be_done_is_said(run, tmp_path):
     assert "stand-in weights are no evidence" in run(
         "nnunet", "--stand-in", "--verify", tmp_path / "x.csv", code=1
     ).output  # fmt: skip
-    assert "write e.g. 1,4,8" in run(f"nnunet={CT}", "--batch", "1,x", code=1).output
+    assert "no list of whole numbers" in run(f"nnunet={CT}", "--batch", "1,x", code=1).output
     if importlib.util.find_spec("tensorrt") is None:
         assert "pip install 'umd-engine[tensorrt]'" in run(f"nnunet={CT}", "--to", "tensorrt", code=1).output
 
