@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -39,38 +42,58 @@ def try_(
 ) -> None:
     """Run a model on the phantom, or on images, and draw what it finds.
 
-    For models without prompts: a description, a MONAI bundle's folder, or NAME=PATH.
+    A description, a MONAI bundle's folder, or NAME=PATH. A model that waits for prompts is asked for every organ of the
+    phantom, by its default prompt; masks that overlap cover one another in the picture.
 
     \b
     Examples:
       umd-engine models try my.yaml
       umd-engine models try deepbet.yaml --trust deepbet.yaml --image t1.nii.gz
     """
-    from umd_engine.data.nifti import read
-    from umd_engine.data.words import counted
     from umd_engine.engine.backends.device import resolve_device
     from umd_engine.evaluation.loading import parse_requests
+    from umd_engine.evaluation.trying import try_prompted
     from umd_engine.models.custom.picture import check_picture, draw_planes
-    from umd_engine.models.custom.trial import count_windows, phantom_images, try_model
     from umd_engine.models.model import is_prompted
 
     ((request, settings),) = parse_requests([model], [], trust).items()
     target = picture or Path(f"{request.title.replace('@', '-')}-try.png")
     check_picture(target)
     loaded = request.load(settings)
-    if is_prompted(loaded):
-        raise OptionError(f"{request.name} waits for prompts", where="models try", mend="use umd-engine evaluate")
     channels = getattr(getattr(loaded, "description", None), "channels", ("ct",))
-    images = [read(file) for file in files] or phantom_images(channels)
-    if (count := count_windows(loaded, images[0])) is not None:
-        click.echo(f"{counted(count, 'window')} over a scan of {'x'.join(map(str, images[0].shape))} voxels", err=True)
-    trial = try_model(loaded, images, not files, resolve_device(device))
+    failed: Mapping[str, str] = {}
+    if is_prompted(loaded):
+        if files:
+            raise OptionError(
+                f"{request.name} waits for prompts, which are drawn from the phantom's label",
+                where="--image",
+                mend="leave it out, or use umd-engine evaluate with a label",
+            )
+        trial, failed = try_prompted(loaded, channels, resolve_device(device))
+    else:
+        trial = _try_plain(loaded, channels, files, resolve_device(device))
     title = f"{request.title}{', on a synthetic phantom, no patient' if trial.synthetic else ''}"
-    draw_planes(images[0], trial.segmentation.labels.cpu().numpy(), trial.segmentation.organs, title, target)
+    segmentation = trial.segmentation
+    draw_planes(trial.images[0], segmentation.labels.cpu().numpy(), segmentation.organs, title, target)
     if as_json:
         told = {"organs_ml": trial.millilitres, "synthetic": trial.synthetic, "seconds": trial.seconds}
-        click.echo(json.dumps({**told, "weights": loaded.weights, "picture": str(target)}, indent=1))
-        return
-    for organ, volume in trial.millilitres.items():
-        click.echo(f"{organ}: {volume:.1f} ml{'' if volume else ', nothing found'}")
-    click.echo(f"{trial.seconds:.1f} s; picture in {target}{' (synthetic scan)' if trial.synthetic else ''}")
+        click.echo(json.dumps({**told, "failed": failed, "weights": loaded.weights, "picture": str(target)}, indent=1))
+    else:
+        for organ, volume in trial.millilitres.items():
+            click.echo(f"{organ}: {volume:.1f} ml{'' if volume else ', nothing found'}")
+        for organ, reason in failed.items():
+            click.echo(f"{organ}: {reason}")
+        click.echo(f"{trial.seconds:.1f} s; picture in {target}{' (synthetic scan)' if trial.synthetic else ''}")
+    if failed and not trial.millilitres:
+        sys.exit(1)
+
+
+def _try_plain(model: Any, channels: Sequence[str], files: Sequence[Path], device: Any) -> Any:
+    from umd_engine.data.nifti import read
+    from umd_engine.data.words import counted
+    from umd_engine.models.custom.trial import count_windows, phantom_images, try_model
+
+    images = [read(file) for file in files] or phantom_images(channels)
+    if (count := count_windows(model, images[0])) is not None:
+        click.echo(f"{counted(count, 'window')} over a scan of {'x'.join(map(str, images[0].shape))} voxels", err=True)
+    return try_model(model, images, not files, device)

@@ -70,6 +70,7 @@ WAYS = (
     Way("engine, batch 2", Options(patch=PATCH), 2),
     Way("engine, batch 4", Options(patch=PATCH), 4),
     Way("engine, batch 4, torch-compile", Options(patch=PATCH), 4, "torch-compile"),
+    Way("engine, batch 4, openvino", Options(patch=PATCH), 4, "openvino"),
     Way("engine, batch 4", Options(patch=PATCH, skip_air=True), 4),
 )
 

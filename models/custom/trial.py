@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 
 from umd_engine.data.phantom.cohort import make_subject
 from umd_engine.data.volume import Volume
-from umd_engine.engine.executor import run_program
+from umd_engine.engine.executor import Session, run_program
+from umd_engine.engine.unit import Unit
 from umd_engine.kernels.resample import affine
 from umd_engine.models.custom.described import Described, windows_of
 from umd_engine.models.custom.frame import frame_of
@@ -41,13 +43,16 @@ def try_model(model: Model, images: Sequence[Volume], synthetic: bool, device: t
     """Segment one scan, with the backend that the model's files are for."""
     began = time.perf_counter()
     case = model.prepare(images, device)
-    backends = [runtime_of(unit) or "torch" for unit in model.units]
-    opened = {unit: open_unit(unit, backend, device) for unit, backend in zip(model.units, backends, strict=True)}
-    found: Segmentation = run_program(model.segment(case), opened.__getitem__)
+    found: Segmentation = run_program(model.segment(case), opening(device))
     voxel = float(abs(np.linalg.det(images[0].affine[:3, :3]))) / 1000
     counts = torch.bincount(found.labels.flatten().long(), minlength=256).tolist()
     volumes = {organ: voxel * sum(counts[number] for number in ids) for organ, ids in found.organs.items()}
     return Trial(tuple(images), found, synthetic, volumes, time.perf_counter() - began)
+
+
+def opening(device: torch.device) -> Callable[[Unit], Session]:
+    """Opens a unit with the backend that its file is for, once."""
+    return cache(lambda unit: open_unit(unit, runtime_of(unit) or "torch", device))
 
 
 def count_windows(model: object, image: Volume) -> int | None:
@@ -65,14 +70,15 @@ def phantom_images(channels: Sequence[str], seed: int = 0) -> list[Volume]:
 
     Channels of another grid are resampled onto the first one's, trilinear.
     """
-    wanted = [_modality(channel) for channel in channels]
+    wanted = [modality_of(channel) for channel in channels]
     cohort = "petmri" if "mr" in wanted else "petct"
     scans = {scan.modality: scan.image for scan in make_subject(cohort, 0, seed).scans}
     chosen = [scans.get(modality) or scans["mr"] for modality in wanted]  # type: ignore[call-overload]
     return [chosen[0], *(_onto(image, chosen[0]) for image in chosen[1:])]
 
 
-def _modality(channel: str) -> str:
+def modality_of(channel: str) -> str:
+    """mr, pet or ct, by what a channel is called."""
     name = channel.lower()
     if any(word in name for word in ("mr", "t1", "t2", "flair")):
         return "mr"

@@ -146,3 +146,24 @@ def test_it_is_evaluated_as_other_prompted_models_are(tmp_path):
     result = CliRunner().invoke(main, [str(part) for part in command])
     assert result.exit_code == 0, result.output + result.stderr
     assert "liver" in result.output and "mine" in result.output
+
+
+def test_try_asks_for_every_organ_of_the_phantom(tmp_path):
+    model_of(tmp_path)
+    common = (
+        "models",
+        "try",
+        str(tmp_path / "mine.yaml"),
+        "--trust",
+        str(tmp_path),
+        "--picture",
+        str(tmp_path / "p.png"),
+    )
+    told = json.loads(CliRunner().invoke(main, [*common, "--device", "cpu", "--json"], catch_exceptions=False).stdout)
+    volume = 4 / 3 * np.pi * RADIUS**3 * 3.9 * 3.9 * 5 / 1000  # ml of a whole ball
+    assert told["synthetic"] and len(told["organs_ml"]) + len(told["failed"]) == 13
+    assert all(0.7 * volume < found < 1.3 * volume for found in told["organs_ml"].values())
+    assert all("absent" in reason for reason in told["failed"].values())
+    assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
+    refused = CliRunner().invoke(main, [*common, "--image", str(tmp_path / "a.nii.gz")])
+    assert refused.exit_code == 1 and "phantom's label" in refused.stderr
