@@ -33,6 +33,7 @@ test: lint
 	$(BIN)/python -m pytest -m "not full and not gpu"
 
 test-full: lint
+	$(BIN)/python tests/examples.py build/examples
 	$(BIN)/python -m pytest -m "not gpu"
 
 test-faults: setup
