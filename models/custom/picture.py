@@ -15,7 +15,11 @@ from umd_engine.errors import DataError, OptionError
 
 HEIGHT, DPI = 4.0, 120  # inches
 PLANES = (("sagittal", 0), ("coronal", 1), ("axial", 2))
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF")  # Okabe, Ito
+# Okabe and Ito's, then such as differ from them and from each other on grey
+COLOURS = (
+    "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF",
+    "#E6194B", "#3CB44B", "#911EB4", "#46F0F0", "#BFEF45", "#FABED4", "#9A6324", "#AAFFC3",
+)  # fmt: skip
 METADATA = {"Software": "umd-engine"}
 
 
