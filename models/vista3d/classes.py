@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from umd_engine.errors import OptionError, UnknownNameError
 from umd_engine.models.vista3d.names import NAMES
@@ -64,13 +64,16 @@ class ClassSet:
         known = self.by_name
         for name in [part.strip() for part in text.split(",") if part.strip()] or list(UMD):
             if name == "all":
-                organs |= {NAMES[i - 1]: (i,) for i in self.everything}
+                found = {NAMES[i - 1]: (i,) for i in self.everything}
             elif name.isdecimal():
-                organs |= self._by_id(int(name))
+                found = self._by_id(int(name))
             elif name in known:
-                organs[name] = known[name]
+                found = {name: known[name]}
             else:
                 raise UnknownNameError("organ", name, known, where=self.model)
+            if twice := [organ for organ in found if organs.get(organ, found[organ]) != found[organ]]:
+                raise OptionError(f"{twice[0]} is asked for as two sets of classes", where=self.model, mend="name one")
+            organs |= found
         ids = unique(organs)
         if len(ids) > AT_ONCE:
             raise OptionError(f"{len(ids)} classes are asked for", where=self.model, mend=f"ask for {AT_ONCE} at most")
@@ -91,4 +94,6 @@ def unique(organs: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
 
 
 CT = ClassSet("vista3d", 132, frozenset({16, 18, 129, 130, 131}), LOBES, CT_BODY)
+# the lung of MR and PET is two classes that CT images never trained, the lobes were trained on CT alone
 CTMR = ClassSet("vista3d-ctmr", 345, frozenset({16, 129, 130, 131, 133, *range(137, 146), 162}), (135, 136), MR_BODY)
+CTMR_CT = replace(CTMR, lung=LOBES, everything=CT_BODY)

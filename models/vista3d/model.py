@@ -74,7 +74,7 @@ class Vista3D(_Loaded):
 
     def __init__(self, name: str, path: Path, options: Options, recipe: Recipe = VISTA3D):
         super().__init__(name, options, recipe)
-        asked = recipe.classes.asked(options.organs)
+        asked = recipe.classes_of(options).asked(options.organs)
         self.ids = unique(asked)
         self.organs: Mapping[str, tuple[int, ...]] = {
             organ: tuple(self.ids.index(i) + 1 for i in ids) for organ, ids in asked.items()

@@ -14,6 +14,7 @@ CHOICES = {
     "images": ("ct", "any"),
     "padding": ("", "zeros", "edge"),
 }
+BODIES = ("mr", "ct")
 DIVISOR = 16  # the encoder halves four times
 SMALLEST = 32  # of one voxel no norm can be taken
 
@@ -70,12 +71,20 @@ class Options:
 
 @dataclass(frozen=True)
 class CtmrOptions(Options):
-    """Options of the CT and MR model: it takes any image, and no points, which its authors did not train it for."""
+    """Options of the CT and MR model: it takes any image, and no points, which its authors did not train it for.
+
+    Attributes:
+        body: which published list `all` and the lung are taken from: `mr`, for MR and PET, or `ct`. Left and right lung
+            were trained on MR alone, the lobes on CT alone.
+    """
 
     images: str = "any"
+    body: str = "mr"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.body not in BODIES:
+            raise OptionError(f"body '{self.body}' is unknown", where="vista3d-ctmr", mend=f"use {' or '.join(BODIES)}")
         if self.mode != "class":
             raise OptionError(
                 f"the CT and MR model has no mode '{self.mode}'", where="vista3d-ctmr", mend="use vista3d for points"

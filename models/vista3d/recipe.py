@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from umd_engine.models.vista3d.classes import CT, CTMR, ClassSet
-from umd_engine.models.vista3d.options import Options, Triple, parse_patch
+from umd_engine.models.vista3d.classes import CT, CTMR, CTMR_CT, ClassSet
+from umd_engine.models.vista3d.options import CtmrOptions, Options, Triple, parse_patch
 
 SPACING = 1.5  # mm
 MARGIN = 10  # voxels around the foreground
@@ -29,6 +29,10 @@ class Recipe:
     patch: Triple
     window: tuple[float, float] | None
     padding: str
+
+    def classes_of(self, options: Options) -> ClassSet:
+        """Those of the CT and MR model depend on the images that it is asked about."""
+        return CTMR_CT if isinstance(options, CtmrOptions) and options.body == "ct" else self.classes
 
     def patch_of(self, options: Options) -> Triple:
         return parse_patch(options.patch) if options.patch else self.patch

@@ -1,7 +1,7 @@
 """docs/examples/deepbet.yaml against deepbet's own pipeline on a real head.
 
-Needs what tests/examples.py fetches into build/examples; or the package deepbet with fill_voids and pandas, and Debian's
-mricron-data, installed or named by UMD_ENGINE_DEEPBET (its unpacked wheel) and UMD_ENGINE_CH2 (ch2.nii.gz).
+Needs what tests/examples.py fetches into build/examples; or the package deepbet with fill_voids and pandas, and
+Debian's mricron-data, installed or named by UMD_ENGINE_DEEPBET (its unpacked wheel) and UMD_ENGINE_CH2 (ch2.nii.gz).
 """
 
 import importlib.util

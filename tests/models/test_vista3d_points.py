@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from memory_common import peak
+from memory_common import peak, run_here
 from vista3d_common import GRIDS, affine, scan
 
-from umd_engine.engine.executor import Executor, Job, run_program
+from umd_engine.engine.executor import Executor, Job
 from umd_engine.engine.unit import Unit
 from umd_engine.errors import ModelError, PromptError, UnknownNameError
 from umd_engine.models.prompts import Box, Click, Prompt, world_of
@@ -125,7 +125,7 @@ def test_memory_of_points_far_apart_is_declared():
     model.pieces, model.patch = Toys(), Toys.patch
     case = model.prepare([volume], CPU)
     program = segment_object(case, Script([[((9, 9, 9), True), ((80, 70, 60), True)]], volume.affine), Toys(), Wanted())
-    found = peak(lambda: run_program(program, OPEN, 1))
+    found = peak(lambda: run_here(program, OPEN))
     declared = model.nbytes(volume.shape, (1.5,) * 3, 1) - model._held(volume.shape, (1.5,) * 3)[0]
     assert 10 * case.image.numel() < found <= declared
 

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from memory_common import peak
+from memory_common import peak, run_here
 from vista3d_common import GRIDS, affine, scan
 
 from umd_engine.data.volume import Volume
@@ -168,7 +168,7 @@ def test_memory_is_that_of_a_slab_whatever_the_length(depth, as_features):
     wanted = slab_bytes(held, shape, patch, 2)
     assert passing.nbytes(shape) == wanted == 4 * (held + 1) * 32 * 100 * 96
     window = 4 * channels * 32**3
-    found = peak(lambda: run_program(label_slabs(case, passing), OPEN, 1))
+    found = peak(lambda: run_here(label_slabs(case, passing), OPEN))
     # the stand-in's own tensors are windows; besides the labels, and logits of a few planes
     extra = 5 * window + 12 * AT_ONCE + 3 * np.prod(shape)
     assert wanted <= found <= wanted + extra
@@ -240,6 +240,11 @@ def test_organs_by_name_and_by_id():
     }
     assert len(unique(CT.asked("bone"))) == 24 + 35 + 3
     assert CTMR.asked("lung,345")["lung"] == (135, 136) and len(CTMR.asked("all")) == 50
+    of_ct = VISTA3D_CTMR.classes_of(CtmrOptions(body="ct"))
+    assert of_ct.asked("lung,345")["lung"] == CT.lung and of_ct.asked("all") == CT.asked("all")
+    assert VISTA3D_CTMR.classes_of(CtmrOptions()) is CTMR and VISTA3D.classes_of(Options()) is CT
+    with pytest.raises(OptionError, match="two sets of classes"):
+        CTMR.asked("20,lung")
     for text in ("0", "16", "131", "133", "1,129"):
         with pytest.raises(OptionError, match="has no class"):
             CT.asked(text)
