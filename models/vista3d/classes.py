@@ -64,7 +64,7 @@ class ClassSet:
         known = self.by_name
         for name in [part.strip() for part in text.split(",") if part.strip()] or list(UMD):
             if name == "all":
-                found = {NAMES[i - 1]: (i,) for i in self.everything}
+                found: dict[str, tuple[int, ...]] = {NAMES[i - 1]: (i,) for i in self.everything}
             elif name.isdecimal():
                 found = self._by_id(int(name))
             elif name in known:
