@@ -21,7 +21,8 @@ from umd_engine.commands.results import print_report
 def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convention: str, **options: Any) -> None:
     """Score models over a manifest of scans; prints a table of Dice.
 
-    The same command again does only what is missing. Exits with 1 if a case failed.
+    The same command again does only what is missing or of changed files. Exits with 1 if a case failed, with 130
+    after Ctrl-C, which finishes the cases in flight.
 
     \b
     Examples:

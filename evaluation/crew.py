@@ -132,6 +132,7 @@ class Crew:
 
     def _read(self, with_label: bool, row: ScanRow) -> Scan:
         with self.trace.span("read", row.scan_id):
+            # what reads no label stores no rows, and needs no hash
             return read_scan(row, with_label, self.settings.read_timeout, hashed=with_label)
 
     def _start(self, case: Case, scans: SharedScans) -> Program[Done]:
