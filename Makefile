@@ -30,7 +30,7 @@ format: setup
 	$(BIN)/ruff format $(PACKAGES)
 
 test: lint
-	$(BIN)/python -m pytest -m "not full and not gpu"
+	$(BIN)/python -m pytest -m "not full and not gpu and not faults"
 
 test-full: lint
 	$(BIN)/python tests/examples.py build/examples

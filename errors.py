@@ -3,6 +3,7 @@
     UmdEngineError
     ├── DataError                 a file of the user's
     │   ├── MissingFileError      a path that leads nowhere
+    │   ├── ReadTimeoutError      a file that a disk or network does not deliver in time
     │   ├── CorruptFileError      truncated gzip, not a NIfTI, fewer bytes than its header promises
     │   ├── VoxelError            NaN, infinity, a 4D image, an intensity its unit cannot have
     │   ├── GeometryError         zero or negative spacing, a singular affine, a label on another grid
@@ -20,7 +21,8 @@
     ├── CalibrationError          windows that int8 ranges cannot be measured on: another modality, constant, NaN
     ├── KernelError               an argument of a kernel: dtype, shape, device, range
     ├── OutOfMemoryError          a case that does not fit even at batch 1
-    └── StoreError                a result store of another version, or another program's file
+    └── StoreError                a result store of another version, or another program's file; a full disk
+        └── RunLockedError        a run folder that another process is writing to
 
 `status` is what a result row says of a case that ended with the error.
 """
@@ -59,6 +61,10 @@ class DataError(UmdEngineError):
 
 class MissingFileError(DataError):
     status = "missing-file"
+
+
+class ReadTimeoutError(DataError):
+    status = "read-timeout"
 
 
 class CorruptFileError(DataError):
@@ -164,3 +170,7 @@ class OutOfMemoryError(UmdEngineError):
 
 class StoreError(UmdEngineError):
     status = "store-error"
+
+
+class RunLockedError(StoreError):
+    status = "run-locked"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 
 from umd_engine.commands.model_texts import bytes_text
 from umd_engine.errors import CheckpointError, OptionError
-from umd_engine.evaluation.progress import INTERRUPTED
+from umd_engine.evaluation.interrupt import exit_status
 from umd_engine.models.catalog import Entry, entry
 from umd_engine.models.catalog.folder import model_folder
 from umd_engine.models.fetch.hub import Listing, endpoint_of, listed, published
@@ -42,7 +43,7 @@ def fetch_model(name: str, asked: str, endpoint: str | None, accepted: bool) -> 
         done = download(listing, click.echo)
     except KeyboardInterrupt:
         click.echo("interrupted: the same command goes on where it stopped", err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(exit_status(signal.SIGINT))
     click.echo(f"fetched {len(done.files)} files, commit {done.revision}; recorded in {folder / NAME}")
 
 

@@ -15,6 +15,9 @@ def path(**kwargs: Any) -> click.Path:
     return click.Path(path_type=Path, **kwargs)
 
 
+wait_option = click.option("--wait", is_flag=True, help="Wait where another process is writing to the run.")
+
+
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `evaluate` and `predict` share."""
     options = [
@@ -49,6 +52,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--seed", default=0, show_default=True, type=click.IntRange(0, 2**64 - 1), help="Of every random draw."
         ),
+        click.option(
+            "--read-timeout", default=600.0, show_default=True, type=click.FloatRange(min=0), metavar="SECONDS",
+            help="A file that takes longer is a failed scan; 0 waits for ever.",
+        ),
+        wait_option,
+        click.option("--trace", type=path(), metavar="FILE", help="Write what ran when, for https://ui.perfetto.dev."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -81,6 +90,8 @@ def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> 
         memory=_bytes(options["memory"]),
         organs=tuple(dict.fromkeys(o.strip() for o in options["organs"].split(",") if o.strip())),
         seed=options["seed"],
+        read_timeout=options["read_timeout"],
+        trace=options["trace"],
         prompts=parse_prompts(
             options["prompts"], titles, options["repeats"], options["independent"], options["replay"]
         ),

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from umd_engine.commands.options import path
+from umd_engine.commands.options import path, wait_option
 
 
 def print_report(run: Path, convention: Any, form: str, list_failures: bool = True) -> None:
@@ -73,6 +73,7 @@ def report(run: Path, convention: str, form: str, as_json: bool, picture: Path |
 @click.option("--as", "model", metavar="NAME", help="The model's name in RUN.")
 @click.option("--cohort", default="scored", show_default=True, help="The cohort's name in RUN.")
 @click.option("--modality", default="ct", show_default=True, type=click.Choice(["ct", "mr", "pet"]), help="In RUN.")
+@wait_option
 @click.option("--json", "as_json", is_flag=True, help="One object an organ.")
 def score(prediction: Path, label: Path, run: Path | None, as_json: bool, **options: Any) -> None:
     """Score existing masks: two NIfTI files, or two folders whose files have the same names.

@@ -21,7 +21,8 @@ from umd_engine.commands.results import print_report
 def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convention: str, **options: Any) -> None:
     """Score models over a manifest of scans; prints a table of Dice.
 
-    The same command again does only what is missing. Exits with 1 if a case failed.
+    The same command again does only what is missing or of changed files. Exits with 1 if a case failed, with 130
+    after Ctrl-C, which finishes the cases in flight.
 
     \b
     Examples:
@@ -32,14 +33,16 @@ def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convent
     from umd_engine.evaluation import run as runner
     from umd_engine.evaluation.conventions import convention as find_convention
     from umd_engine.evaluation.loading import load_models, parse_requests
-    from umd_engine.evaluation.progress import tell_failures, watch
+    from umd_engine.evaluation.lock import only_writer
+    from umd_engine.evaluation.progress import say, tell_failures, watch
 
     chosen = find_convention(convention)
     requests = parse_requests(options["models"], options["settings"], options["trust"])
     rows, everything = selection(manifest, options["modality"], options["limit"])
     settings = settings_of(options, [request.title for request in requests], save_masks=save_masks)
-    work = runner.Evaluation(rows, load_models(requests, rows, settings.organs), run, settings, everything)
-    failures = watch(work, quiet=as_json)
+    with only_writer(run, options["wait"], say):
+        work = runner.Evaluation(rows, load_models(requests, rows, settings.organs), run, settings, everything)
+        failures = watch(work, quiet=as_json)
     # the failures are listed on standard error, where a redirected table does not hide them
     print_report(run, chosen, "json" if as_json else "text", list_failures=as_json)
     if tell_failures(failures):
@@ -60,14 +63,16 @@ def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
     """
     from umd_engine.evaluation import run as runner
     from umd_engine.evaluation.loading import load_models, parse_requests
-    from umd_engine.evaluation.progress import count_scans, list_failures, tell_failures, watch
+    from umd_engine.evaluation.lock import only_writer
+    from umd_engine.evaluation.progress import count_scans, list_failures, say, tell_failures, watch
     from umd_engine.evaluation.synthetic import warning
 
     requests = parse_requests(options["models"], options["settings"], options["trust"])
     rows, _ = selection(manifest, options["modality"], options["limit"])
     settings = settings_of(options, [request.title for request in requests])
-    work = runner.Prediction(rows, load_models(requests, rows, settings.organs), run, settings)
-    failures = watch(work, quiet=as_json)
+    with only_writer(run, options["wait"], say):
+        work = runner.Prediction(rows, load_models(requests, rows, settings.organs), run, settings)
+        failures = watch(work, quiet=as_json)
     scans, synthetic = count_scans(work)
     if as_json:
         counts = {"scans": scans, "synthetic": synthetic}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from isal import igzip_lib
 
+from umd_engine.data.content import Content, Stamp
 from umd_engine.errors import CorruptFileError, DataError, MissingFileError
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -22,16 +25,21 @@ MAX_EXPANSION = 1032
 class ByteStream(AbstractContextManager["ByteStream"]):
     """The content of `path`, gzip (of one or several members) undone where its first bytes say so.
 
+    Args:
+        hashed: also hash the bytes of the file as they are read; `content` has them after `finish`.
+
     Raises:
         MissingFileError: no such file, or a folder.
         CorruptFileError: truncated or damaged gzip (every member's CRC is checked by `finish`).
         DataError: a file that cannot be opened, a disk or network that fails while it is read.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, hashed: bool = False):
         self.path = path
         self._file = _open(path)
+        self._hash = hashlib.sha256() if hashed else None
         try:
+            self._stamp = Stamp.of(os.fstat(self._file.fileno()))
             self.zipped = self._begins_with(GZIP_MAGIC)
         except BaseException:
             self._file.close()
@@ -63,7 +71,9 @@ class ByteStream(AbstractContextManager["ByteStream"]):
         """Fill the start of `target`; 0 at the end."""
         if not self.zipped:
             with self._typed():
-                return self._file.readinto(target)  # 2 GiB at most in one call
+                count = self._file.readinto(target)  # 2 GiB at most in one call
+            self._note(target[:count])
+            return count
         if not self._decoded and not self._decode():
             return 0
         count = min(len(target), len(self._decoded))
@@ -80,6 +90,17 @@ class ByteStream(AbstractContextManager["ByteStream"]):
         """Read to the end, so that the CRC of every gzip member has been checked."""
         while self.zipped and self._decode():
             pass
+        while self._hash is not None and self._block():
+            pass
+
+    @property
+    def content(self) -> Content | None:
+        """What the file held, if it was asked for and read to its end."""
+        return None if self._hash is None else Content(self._hash.hexdigest(), self._stamp)
+
+    def _note(self, read: bytes | memoryview) -> None:
+        if self._hash is not None:
+            self._hash.update(read)
 
     def _decode(self) -> bool:
         """Decompress another block into `_decoded`; False at the end of the last member."""
@@ -124,7 +145,9 @@ class ByteStream(AbstractContextManager["ByteStream"]):
 
     def _block(self) -> bytes:
         with self._typed():
-            return self._file.read(BLOCK)
+            block = self._file.read(BLOCK)
+        self._note(block)
+        return block
 
     @contextmanager
     def _typed(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ import numpy as np
 from isal import isal_zlib
 
 from umd_engine.data.atomic import atomic_file
+from umd_engine.data.content import Content
 from umd_engine.data.gzip_stream import ByteStream
 from umd_engine.data.nifti_header import SYNTHETIC, Header, header_bytes, parse_header
 from umd_engine.data.volume import Volume
@@ -36,8 +37,10 @@ def read_header(path: str | Path) -> Header:
         return parse_header(stream)[0]
 
 
-def read(path: str | Path) -> Volume:
+def read(path: str | Path, hashed: bool = False) -> Volume:
     """A scan: .nii or .nii.gz, NIfTI-1 or -2, either byte order.
+
+    With `hashed` the volume knows its file's content.
 
     Voxels keep the stored integer type where the scaling is trivial or adds a whole number that keeps them in
     that type's range; else they are float32 (float64 files too).
@@ -48,23 +51,25 @@ def read(path: str | Path) -> Volume:
         GeometryError: zero or negative spacing, a singular or non-finite affine, units other than mm.
         VoxelError: more than one volume, RGB or complex voxels, NaN or infinity.
     """
-    header, stored = _load(Path(path))
+    header, stored, content = _load(Path(path), hashed)
     array = _scaled(stored, header.slope, header.inter)
-    volume = Volume.from_file_order(array, header.grid, header.path, header.codes)
+    volume = Volume.from_file_order(array, header.grid, header.path, header.codes, content)
     check_finite(volume)
     return volume
 
 
-def read_labels(path: str | Path) -> Volume:
+def read_labels(path: str | Path, hashed: bool = False) -> Volume:
     """A label map: whole numbers >= 0, as uint8 where they fit, else uint16. Floating files are accepted.
+
+    `hashed` is as for `read`.
 
     Raises:
         LabelError: fractions, negative ids, ids beyond 65535.
         MissingFileError, CorruptFileError, GeometryError, VoxelError: as `read`.
     """
-    header, stored = _load(Path(path))
+    header, stored, content = _load(Path(path), hashed)
     array = _whole(_scaled(stored, header.slope, header.inter), header.path)
-    return Volume.from_file_order(array, header.grid, header.path, header.codes)
+    return Volume.from_file_order(array, header.grid, header.path, header.codes, content)
 
 
 def check_finite(volume: Volume) -> None:
@@ -126,9 +131,9 @@ def _description(text: str, path: str | Path) -> str:
     return text or OURS
 
 
-def _load(path: Path) -> tuple[Header, np.ndarray]:
+def _load(path: Path, hashed: bool) -> tuple[Header, np.ndarray, Content | None]:
     """The header and the stored numbers, native byte order, [file axes] in Fortran order."""
-    with ByteStream(path) as stream:
+    with ByteStream(path, hashed) as stream:
         header, position = parse_header(stream)
         if header.first_voxel + header.voxel_bytes > stream.most_bytes():
             raise _short(header)
@@ -139,7 +144,7 @@ def _load(path: Path) -> tuple[Header, np.ndarray]:
         stream.finish()
     if not header.dtype.isnative:
         flat = flat.byteswap(inplace=True).view(header.dtype.newbyteorder("="))
-    return header, flat.reshape(header.grid.file_shape, order="F")
+    return header, flat.reshape(header.grid.file_shape, order="F"), stream.content
 
 
 def _short(header: Header) -> CorruptFileError:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from umd_engine.data.content import Content
 from umd_engine.data.orientation import canonical_affine, file_orientation
 from umd_engine.errors import GeometryError
 
@@ -142,6 +143,7 @@ class Volume:
         path: the file they were read from.
         codes: the header fields that place them.
         modality: "ct", "pet" or "mr", where the manifest says it.
+        content: what the file held, where it was hashed.
     """
 
     voxels: np.ndarray
@@ -149,6 +151,7 @@ class Volume:
     path: Path | None = None
     codes: HeaderCodes = field(default_factory=HeaderCodes)
     modality: str | None = None
+    content: Content | None = None
 
     @classmethod
     def from_array(cls, voxels: np.ndarray, affine: np.ndarray | None = None) -> Volume:
@@ -167,13 +170,15 @@ class Volume:
         return cls.from_file_order(voxels, grid, None, HeaderCodes.of(placed))
 
     @classmethod
-    def from_file_order(cls, array: np.ndarray, grid: Grid, path: Path | None, codes: HeaderCodes) -> Volume:
+    def from_file_order(
+        cls, array: np.ndarray, grid: Grid, path: Path | None, codes: HeaderCodes, content: Content | None = None
+    ) -> Volume:
         """A volume of an array [file axes] on `grid`."""
         if array.dtype == np.float64:
             array = array.astype(np.float32)
         canonical = grid.to_canonical(array)
         canonical.flags.writeable = False
-        return cls(canonical, grid, path, codes)
+        return cls(canonical, grid, path, codes, content=content)
 
     def with_voxels(self, voxels: np.ndarray) -> Volume:
         """Other voxels [X, Y, Z] on the same grid, with the same header codes."""

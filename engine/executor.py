@@ -39,12 +39,12 @@ class Job:
 
     Attributes:
         key: handed back with the outcome.
-        nbytes: what the case holds while it is live, in bytes.
+        nbytes: what the case holds while it is live, in bytes: a number, or a function that a reader thread calls.
         start: reads and prepares, in a reader thread, and returns the program.
     """
 
     key: Any
-    nbytes: int
+    nbytes: int | Callable[[], int]
     start: Callable[[], Program[Any]]
 
 
@@ -98,7 +98,7 @@ class Executor:
         self._units: list[Unit] = []
         self._live: dict[int, _Live] = {}
         self._running: dict[Future[Any], Callable[[Future[Any]], Iterator[Outcome]]] = {}
-        self._batches = self._resuming = 0
+        self._batches = self._resuming = self._measuring = 0
         self._limits: dict[int, int] = {}  # what out-of-memory taught, a unit
         self._stopped = False
 
@@ -146,9 +146,20 @@ class Executor:
         """The next job that may start; one job at most waits, so a manifest of any length is read lazily."""
         if self._stopped:
             return None
-        if self.scheduler.waiting == 0 and (job := next(queue, None)) is not None:
-            pending[self.scheduler.submit(job.nbytes)] = job
+        if self.scheduler.waiting == self._measuring == 0 and (job := next(queue, None)) is not None:
+            if callable(job.nbytes):
+                self._measuring += 1
+                self._running[self._read.submit(job.nbytes)] = partial(self._submit, job, pending)
+            else:
+                pending[self.scheduler.submit(job.nbytes)] = job
         return self.scheduler.admit()
+
+    def _submit(self, job: Job, pending: dict[int, Job], found: Future[int]) -> Iterator[Outcome]:
+        self._measuring -= 1
+        if error := found.exception():
+            yield Outcome(job.key, error=typed(error))
+        else:
+            pending[self.scheduler.submit(found.result())] = job
 
     def _begin(self, number: int, job: Job, started: Future[Program[Any]]) -> Iterator[Outcome]:
         if error := started.exception():

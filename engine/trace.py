@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from umd_engine.engine.fault import strike
+
 STAGES = ("read", "prepare", "forward", "collect", "program", "store")
 
 
@@ -39,6 +41,7 @@ class Trace:
         self.keep = keep
         self.spans: list[Span] = []
         self.open: Counter[str] = Counter()
+        self._opened: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     @contextmanager
@@ -47,6 +50,8 @@ class Trace:
         assert stage in STAGES, stage
         with self._lock:
             self.open[stage] += 1
+            self._opened[stage] += 1
+            strike(stage, self._opened[stage])
         start = time.perf_counter()
         try:
             yield

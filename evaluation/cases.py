@@ -16,7 +16,7 @@ from umd_engine.data.manifest import ScanRow
 from umd_engine.errors import OptionError, UmdEngineError
 from umd_engine.evaluation.prompts.asking import Asking, PromptSettings
 from umd_engine.evaluation.rows import Key
-from umd_engine.evaluation.store import Store
+from umd_engine.evaluation.store import Settled
 from umd_engine.models.model import Model, PromptedModel, is_prompted
 
 Target = tuple[str, int]  # organ, repeat
@@ -30,6 +30,8 @@ class Settings:
         memory: bytes that cases in flight may declare together.
         organs: only these; empty: all that the model segments, or that a prompted model's scan has in its label set.
         save_masks: also write each mask under RUN/masks.
+        read_timeout: seconds that a file may take to be read; 0: any.
+        trace: a file for the spans of the run's stages.
     """
 
     backend: str = "torch"
@@ -42,6 +44,8 @@ class Settings:
     seed: int = 0
     organs: tuple[str, ...] = ()
     save_masks: bool = False
+    read_timeout: float = 600
+    trace: Path | None = None
     prompts: PromptSettings = field(default_factory=PromptSettings)
 
 
@@ -129,18 +133,20 @@ def all_cases(
     return cases
 
 
-def missing_cases(cases: Sequence[Case], store: Store, run: Path, settings: Settings) -> list[Case]:
-    """What the store does not hold finished, or whose mask is asked for and absent.
+def missing_cases(
+    cases: Sequence[Case], settled: Mapping[Key, Settled], outdated: Callable[[Case, str], bool], run: Path, masks: bool
+) -> list[Case]:
+    """What is not settled, or of inputs that are outdated, or whose mask is asked for (`masks`) and absent.
 
     A model without prompts does its scan whole; of a prompted one only what is missing is asked, except where the
     chance of one organ depends on those before it.
     """
-    settled = store.settled()
 
     def missing(case: Case, target: Target) -> bool:
-        has_mask = settled.get(key_of(case, *target))
-        path = mask_path(case, run, target if case.asking else None)
-        return has_mask is None or (settings.save_masks and has_mask and not path.exists())
+        found = settled.get(key_of(case, *target))
+        if found is None or outdated(case, found.inputs):
+            return True
+        return masks and found.made and not mask_path(case, run, target if case.asking else None).exists()
 
     return narrowed(cases, missing)
 

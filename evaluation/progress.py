@@ -6,40 +6,75 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
+from umd_engine.data.words import counted
+from umd_engine.evaluation.crew import Crew
+from umd_engine.evaluation.interrupt import exit_status, stopping
 from umd_engine.evaluation.run import Ended, Evaluation, Prediction
 from umd_engine.evaluation.synthetic import marked
-
-INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+class _Stages(ProgressColumn):
+    """What runs now and what waits, e.g. "reading 1, computing 1"."""
+
+    def __init__(self, crew: Crew):
+        super().__init__()
+        self._crew = crew
+
+    def render(self, task: Task) -> Text:
+        return Text(", ".join(f"{stage} {count}" for stage, count in self._crew.now().items()))
+
+
 def watch(work: Evaluation | Prediction, quiet: bool) -> list[Ended]:
-    """Follow cases to the end; returns the failures. Ctrl-C says how to go on, and exits."""
+    """Follow cases to the end; returns the failures.
+
+    After SIGINT (Ctrl-C) or SIGTERM the cases in flight end and are stored, and the process exits as one that the
+    signal ended; a second signal does not wait for them.
+    """
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("ETA"), TimeRemainingColumn(),
+        TextColumn("ETA"), TimeRemainingColumn(), _Stages(work.crew),
     )  # fmt: skip
     total = len(work.wanted)
     done = total - len(work.cases)
     if done:
         say(f"{done} of {total} cases are already done")
+    if isinstance(work, Evaluation) and (changed := len(work.contents.changed)):
+        say(f"{counted(changed, 'scan')} changed since the last run: done again")
     failures = []
-    try:
-        with Progress(*columns, console=Console(stderr=True), disable=quiet or not work.cases) as progress:
-            task = progress.add_task("cases", total=len(work.cases))
-            for ended in work.run():
-                progress.advance(task)
-                done += 1
-                if ended.error is not None:
-                    failures.append(ended)
-    except KeyboardInterrupt:
+
+    def stop() -> None:
+        work.crew.stop()
+        say("interrupted: the cases in flight are being finished; once more ends them too")
+
+    with (
+        stopping(stop) as caught,
+        Progress(*columns, console=Console(stderr=True), disable=quiet or not work.cases) as progress,
+    ):
+        task = progress.add_task("cases", total=len(work.cases))
+        for ended in work.run():
+            progress.advance(task)
+            done += 1
+            if ended.error is not None:
+                failures.append(ended)
+    if caught:
         say(f"interrupted: {done} of {total} cases are done; the same command goes on")
-        sys.exit(INTERRUPTED)
+        sys.exit(exit_status(caught[0]))
     return failures
 
 

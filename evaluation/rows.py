@@ -39,7 +39,8 @@ class Row:
     `voxel_ml` is the volume of a voxel of the counted grid in mL, `seconds` the wall time of the case until the mask
     was there. `synthetic`: the scan is a computer-made phantom, no patient. `prompt` and `prompt_hash` are the
     protocol that a prompted model was asked by, empty for others; `uses_label` says what of the label it was told:
-    "none", "click", "box" or "crop". `note` is what the model says of how the mask was made.
+    "none", "click", "box" or "crop". `note` is what the model says of how the mask was made. `inputs` is a hash of
+    what its files held (evaluation/contents.py), empty where that is not known.
     """
 
     plan: str
@@ -63,6 +64,7 @@ class Row:
     prompt_hash: str = ""
     uses_label: str = "none"
     note: str = ""
+    inputs: str = ""
 
     @property
     def key(self) -> Key:

@@ -3,14 +3,16 @@
     row -> read_scan -> prepare -> program -> masks -> counts -> rows -> store
 
 A case is one scan with one model. Whatever goes wrong in a case becomes its rows' status; the other cases
-go on. A case is stored in one transaction, so the same command again does only what is missing.
+go on. A case is stored in one transaction, so the same command again does only what is missing, or was computed from
+other files. Two processes that write to one run do the same work twice: hold `lock.only_writer` meanwhile.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from umd_engine.data.manifest import ScanRow
@@ -26,6 +28,7 @@ from umd_engine.evaluation.cases import (
     missing_cases,
     unwritten_cases,
 )  # fmt: skip
+from umd_engine.evaluation.contents import UNKNOWN, Contents
 from umd_engine.evaluation.counting import joint_counts, voxel_ml
 from umd_engine.evaluation.crew import Crew, Done, Sessions
 from umd_engine.evaluation.plan import Plan
@@ -60,6 +63,8 @@ class Evaluation:
     Attributes:
         wanted: every case asked for.
         cases: those that are missing.
+        contents: what the files of the scans hold.
+        crew: runs the cases.
 
     Raises:
         BackendError: the backend cannot run a model here. OptionError: an organ that no model segments, or prompts
@@ -79,16 +84,29 @@ class Evaluation:
                 store.forget(_plan(_unloaded(model), settings).hash)  # it is tried again now
                 store.add_plan(plans[model.name].hash, plans[model.name].json)
             store.mark_synthetic(row.key for row in rows if row.synthetic)  # also what was scored before the mark
-            self.cases = missing_cases(self.wanted, store, run, settings)
+            self.cases = self._missing(store)
+        self.crew = Crew(self.cases, self.sessions, settings, self.manifest, self._plain, self._prompted)
+
+    def _missing(self, store: Store) -> list[Case]:
+        self.contents = Contents(store.files(), self.manifest, self.settings.read_timeout)
+        masks = self.settings.save_masks
+        missing = missing_cases(self.wanted, store.settled(), self.contents.outdated, self.out, masks)
+        store.learn(self.contents.learnt, self.contents.seen)
+        return missing
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its rows are stored."""
-        crew = Crew(self.cases, self.sessions, self.settings, self.manifest, self._plain, self._prompted)
-        with Store(self.out / "store.sqlite") as store:
-            for outcome in crew.run(with_label=True):
+        with Store(self.out / "store.sqlite") as store, closing(self.crew.run(with_label=True)) as outcomes:
+            for outcome in outcomes:
                 done = outcome.result or Done(_failed_rows(outcome.key, outcome.error))
-                store.replace(done.rows, done.clicks)
+                self._keep(outcome.key, done, store)
                 yield _ended(outcome)
+
+    def _keep(self, case: Case, done: Done, store: Store) -> None:
+        self.contents.seen.update(done.contents)
+        inputs = self.contents.inputs(case) if done.contents else UNKNOWN
+        with self.crew.trace.span("store", case.row.scan_id):
+            store.replace([replace(row, inputs=inputs) for row in done.rows], done.clicks, done.contents)
 
     def _plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done:
         if self.settings.save_masks:
@@ -107,13 +125,14 @@ class Prediction:
     Attributes:
         wanted: every case asked for.
         cases: those with a mask that is missing.
+        crew: runs the cases.
 
     Raises:
         OptionError: a prompted model whose prompts are drawn from a label. And what `Evaluation` raises.
     """
 
     def __init__(self, rows: Sequence[ScanRow], models: Models, run: Path, settings: Settings):
-        self.out, self.settings, self.rows = run, settings, rows
+        self.out, self.settings = run, settings
         plans = {model.name: _plan(model, settings) for model in models}
         hashes = {name: plan.hash for name, plan in plans.items()}
         self.wanted = all_cases(rows, models, hashes, settings, with_label=False)
@@ -127,11 +146,12 @@ class Prediction:
         self.sessions = Sessions(models, settings)
         freeze_plans(plans.values(), run)
         self.cases = unwritten_cases(self.wanted, run)
+        self.crew = Crew(self.cases, self.sessions, settings, rows, self._plain, self._prompted)
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its masks are written."""
-        crew = Crew(self.cases, self.sessions, self.settings, self.rows, self._plain, self._prompted)
-        yield from map(_ended, crew.run(with_label=False))
+        with closing(self.crew.run(with_label=False)) as outcomes:
+            yield from map(_ended, outcomes)
 
     def _plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done:
         save_labels(case, scan, segmentation, self.out)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from umd_engine.data.labelset import LabelSet, load_label_set
-from umd_engine.errors import OptionError, StoreError
+from umd_engine.errors import OptionError
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.conventions import convention as find_convention
+from umd_engine.evaluation.lock import only_writer
 from umd_engine.evaluation.masks import Score, score_pair
 from umd_engine.evaluation.metrics import dice, iou, row_score, volume
 from umd_engine.evaluation.report import render, render_case
@@ -35,6 +36,7 @@ def score_command(
     organs: str = "",
     convention: str = "umd",
     run: Path | None = None,
+    wait: bool = False,
     model: str | None = None,
     cohort: str = "scored",
     modality: str = "ct",
@@ -45,6 +47,7 @@ def score_command(
     Args:
         organs: names separated by commas; empty: all that both label sets have.
         model: the name of the masks' model in `run`.
+        wait: for another process that writes to `run`.
 
     Returns:
         The text or the JSON list (an object a case and organ), and whether a case failed.
@@ -63,7 +66,9 @@ def score_command(
     plan = hashlib.sha256(plan_json.encode()).hexdigest()[:16]
     rows = [score.row(plan, cohort, modality, title) for score in scores]
     if run is not None:
-        _store(run, plan, plan_json, rows)
+        with only_writer(run, wait), Store(run / "store.sqlite") as store:
+            store.add_plan(plan, plan_json)
+            store.add(rows)
     if as_json:
         text = json.dumps([describe(row, rules) for row in rows], indent=1, allow_nan=False)
     else:
@@ -93,18 +98,6 @@ def describe(row: Row, rules: Convention) -> dict[str, Any]:
         "prediction_ml": _ml(row.prediction_voxels, row.voxel_ml),
         "convention": rules.name,
     }
-
-
-def _store(run: Path, plan: str, plan_json: str, rows: Sequence[Row]) -> None:
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"cannot make the folder: {error.strerror}", where=run, mend="name a folder you may write"
-        ) from None
-    with Store(run / "store.sqlite") as store:
-        store.add_plan(plan, plan_json)
-        store.add(rows)
 
 
 def _as_text(rows: Sequence[Row], rules: Convention) -> str:

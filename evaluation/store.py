@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import operator
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from umd_engine.data.content import Content, Stamp
 from umd_engine.errors import MissingFileError, StoreError
 from umd_engine.evaluation.click_rows import ADD_CLICK, ALL_CLICKS, ClickRow, click_row, click_values
 from umd_engine.evaluation.migrations import MIGRATIONS, check_owner, check_version, migrate
@@ -29,10 +30,15 @@ ADD = f"INSERT OR REPLACE INTO results ({', '.join(COLUMNS)}) VALUES ({', '.join
 TARGET = tuple(column for column in KEY_COLUMNS if column != "step")
 CLEAR = f"WHERE {' AND '.join(f'{column} = ?' for column in TARGET)}"
 # with max() SQLite takes the other columns from the row that holds the maximum
-SETTLED = f"SELECT {', '.join(TARGET)}, status, fp, max(step) FROM results GROUP BY {', '.join(TARGET)}"
+SETTLED = f"SELECT {', '.join(TARGET)}, status, fp, inputs, max(step) FROM results GROUP BY {', '.join(TARGET)}"
 MARK = """
     UPDATE results SET synthetic = 1 WHERE synthetic = 0 AND (cohort, subject, scan_id) IN
     (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(?))
+"""
+
+REMEMBER = "INSERT OR REPLACE INTO files (path, size, mtime_ns, sha256) VALUES (?, ?, ?, ?)"
+LEARN = """
+    UPDATE results SET inputs = ? WHERE inputs = '' AND plan = ? AND cohort = ? AND subject = ? AND scan_id = ?
 """
 
 MENDS = {
@@ -65,7 +71,7 @@ def _values(row: Row) -> tuple[object, ...]:
     counts = _as_int(row.tp), _as_int(row.fp), _as_int(row.fn)
     key = (*astuple(row.key)[:-2], _as_int(row.step), _as_int(row.repeat))
     figures = *counts, _as_float(row.voxel_ml), _as_float(row.seconds)
-    prompt = row.prompt, row.prompt_hash, row.uses_label, row.note
+    prompt = row.prompt, row.prompt_hash, row.uses_label, row.note, row.inputs
     return (*key, row.status, *figures, row.message, int(row.synthetic), *prompt)
 
 
@@ -85,6 +91,14 @@ def _where(filters: dict[str, Filter]) -> tuple[str, list[str]]:
         clauses.append(f"{column} IN ({', '.join('?' * len(names))})")
         values += names
     return (f" WHERE {' AND '.join(clauses)}" if clauses else ""), values
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A finished result: whether a mask was made, and of which inputs."""
+
+    made: bool
+    inputs: str
 
 
 class Store:
@@ -175,14 +189,34 @@ class Store:
         with self._transaction():
             self._db.executemany(ADD, values)
 
-    def replace(self, rows: Sequence[Row], clicks: Sequence[ClickRow] = ()) -> None:
-        """Store `rows` and `clicks` in one transaction, in the place of all steps of the same organs and repeats."""
+    def replace(
+        self, rows: Sequence[Row], clicks: Sequence[ClickRow] = (), files: Mapping[Path, Content] | None = None
+    ) -> None:
+        """Store `rows` and `clicks` in one transaction, in the place of all steps of the same organs and repeats, and
+        remember `files`."""
         targets = {_target(row.key) for row in rows}
         with self._transaction():
             for table in ("results", "clicks"):
                 self._db.executemany(f"DELETE FROM {table} {CLEAR}", targets)
             self._db.executemany(ADD, [_values(row) for row in rows])
             self._db.executemany(ADD_CLICK, [click_values(click) for click in clicks])
+            self._remember(files or {})
+
+    def files(self) -> dict[Path, Content]:
+        """What is remembered of the files that were read."""
+        with self._typed():
+            found = self._db.execute("SELECT path, size, mtime_ns, sha256 FROM files")
+            return {Path(path): Content(sha256, Stamp(size, mtime_ns)) for path, size, mtime_ns, sha256 in found}
+
+    def learn(self, inputs: Mapping[tuple[str, str, str, str], str], files: Mapping[Path, Content]) -> None:
+        """Remember `files`, and the inputs of rows that have none, by (plan, cohort, subject, scan_id)."""
+        with self._transaction():
+            self._db.executemany(LEARN, [(known, *scan) for scan, known in inputs.items()])
+            self._remember(files)
+
+    def _remember(self, files: Mapping[Path, Content]) -> None:
+        values = [(str(p), c.stamp.size, c.stamp.mtime_ns, c.sha256) for p, c in files.items()]
+        self._db.executemany(REMEMBER, values)
 
     def clicks(self) -> Iterator[ClickRow]:
         """The prompts in the order of their keys."""
@@ -229,14 +263,14 @@ class Store:
         with self._transaction():
             self._db.execute(MARK, (json.dumps(list(scans)),))
 
-    def settled(self) -> dict[Key, bool]:
-        """The keys, at step 0, whose last step is finished, and whether a mask was made."""
+    def settled(self) -> dict[Key, Settled]:
+        """The keys, at step 0, whose last step is finished."""
         found = {}
         with self._typed():
-            for *target, status, fp, _ in self._db.execute(SETTLED):
+            for *target, status, fp, inputs, _ in self._db.execute(SETTLED):
                 if status in FINISHED:
                     made = status != ABSENT and fp is not None
-                    found[Key(**dict(zip(TARGET, target, strict=True)))] = made
+                    found[Key(**dict(zip(TARGET, target, strict=True)))] = Settled(made, inputs)
         return found
 
     def keys(self, plan: str | None = None) -> set[Key]:

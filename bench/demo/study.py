@@ -15,6 +15,7 @@ from umd_engine.data.progress import watching
 from umd_engine.errors import MissingFileError, OptionError
 from umd_engine.evaluation.conventions import convention
 from umd_engine.evaluation.loading import load_models, parse_requests
+from umd_engine.evaluation.lock import only_writer
 from umd_engine.evaluation.picture import draw_run
 from umd_engine.evaluation.progress import tell_failures, watch
 from umd_engine.evaluation.report import report_run
@@ -57,8 +58,9 @@ def run_demo(out: Path, subjects: int, form: str = "text", quiet: bool = False) 
     rows = _cohort(out / "scans", subjects, quiet)
     requests = parse_requests([f"{name}={path}" for name, path in MODELS.items()], OPTIONS)
     run = out / "run"
-    work = Evaluation(rows, load_models(requests, rows, ()), run, Settings())
-    failed = tell_failures(watch(work, quiet))
+    with only_writer(run):
+        work = Evaluation(rows, load_models(requests, rows, ()), run, Settings())
+        failed = tell_failures(watch(work, quiet))
     chosen = convention(CONVENTION)
     picture = out / "organs.png"
     draw_run(run, chosen, picture)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from threading import Lock
 
@@ -14,6 +15,7 @@ import torch
 from umd_engine.data.labelset import LabelSet, load_label_set
 from umd_engine.data.manifest import ScanRow
 from umd_engine.data.nifti import read_labels
+from umd_engine.data.patience import within
 from umd_engine.data.scan import Scan
 from umd_engine.data.volume import Volume
 from umd_engine.evaluation.prompts.drawing import click_key, draw_on_scan
@@ -27,12 +29,16 @@ Points = Mapping[tuple[str, str, int], Point]  # (rule, organ, repeat) -> mm
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is drawn: every rule that a model of the run starts with, `repeats` times; organs: only these, or all."""
+    """What is drawn: every rule that a model of the run starts with, `repeats` times; organs: only these, or all.
+
+    `timeout`: seconds that reading a label may take; 0: any.
+    """
 
     rules: frozenset[str]
     repeats: int
     organs: Collection[str]
     seed: int
+    timeout: float = 0
 
 
 def structural_rows(manifest: Iterable[ScanRow]) -> dict[Subject, ScanRow]:
@@ -83,7 +89,7 @@ class SubjectPoints:
         return future.result()
 
     def _draw(self, row: ScanRow, scan: Scan) -> Points:
-        label, label_set = _label_of(row, scan)
+        label, label_set = _label_of(row, scan, self._wanted.timeout)
         organs = [organ for organ in label_set.ids if not self._wanted.organs or organ in self._wanted.organs]
         points: dict[tuple[str, str, int], Point] = {}
         for organ, found in organ_labels(label.voxels, label_set, organs, self._device).items():
@@ -95,8 +101,8 @@ class SubjectPoints:
         return points
 
 
-def _label_of(row: ScanRow, scan: Scan) -> tuple[Volume, LabelSet]:
+def _label_of(row: ScanRow, scan: Scan, timeout: float) -> tuple[Volume, LabelSet]:
     if row.key == scan.row.key and scan.label is not None and scan.label_set is not None:
         return scan.label, scan.label_set
     assert row.label is not None and row.label_set is not None, row
-    return read_labels(row.label), load_label_set(row.label_set)
+    return within(timeout, row.label, partial(read_labels, row.label)), load_label_set(row.label_set)

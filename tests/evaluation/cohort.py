@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import nibabel
 import numpy as np
+
+from umd_engine.evaluation.store import Store
 
 MODEL = Path(__file__).parents[1] / "recordings" / "nnunet_plain_model"
 COLUMNS = "cohort,subject,scan_id,modality,image,unit,label,label_set"
@@ -56,3 +59,20 @@ def make_cohort(folder: Path, subjects: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     flips = [(1, 1, 1), (-1, -1, 1), (-1, 1, -1)]
     return write_manifest(folder, [write_scan(folder, f"s{i:03d}", i, flips[i % 3]) for i in range(subjects)])
+
+
+def command_of(manifest, run, *more) -> list[str]:
+    """`evaluate` as a process of its own."""
+    return [
+        sys.executable, "-m", "umd_engine.cli", "evaluate", str(manifest), "--out", str(run),
+        "--model", f"nnunet={MODEL}", "--set", "nnunet.folds=0", *map(str, more),
+    ]  # fmt: skip
+
+
+def rows_of(run):
+    with Store(run / "store.sqlite", create=False) as store:
+        return list(store.rows())
+
+
+def counts_of(run):
+    return {(r.scan_id, r.organ): (r.status, r.tp, r.fp, r.fn) for r in rows_of(run)}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from umd_engine.data.content import Content, Stamp
 from umd_engine.errors import StoreError
 from umd_engine.evaluation.migrations import APPLICATION_ID, MIGRATIONS, statements
 from umd_engine.evaluation.store import COLUMNS, Row, Store
@@ -12,6 +13,7 @@ from umd_engine.evaluation.store import COLUMNS, Row, Store
 VERSION_1 = (Path(__file__).parent / "store_v1.sql").read_text()  # frozen: as released
 VERSION_2 = (Path(__file__).parent / "store_v2.sql").read_text()
 VERSION_3 = (Path(__file__).parent / "store_v3.sql").read_text()
+VERSION_4 = (Path(__file__).parent / "store_v4.sql").read_text()
 VALUES_1 = ("p", "petct", "s", "s_ct", "ct", "m", "liver", 0, 0, "ok", 3, 2, 1, 0.5, 1.25, "")
 TWICE = (
     *MIGRATIONS,
@@ -69,6 +71,22 @@ def test_version_3_is_as_released_and_knows_prompts(tmp_path):
     assert {"clicks", "plans", "results"} == {name for name, _ in schema(path)[1]}
 
 
+def test_version_4_is_as_released_and_knows_files(tmp_path):
+    with sqlite3.connect(tmp_path / "frozen.sqlite") as db:
+        db.executescript(VERSION_4)
+    path = tmp_path / "new.sqlite"
+    Store(path, migrations=MIGRATIONS[:4]).close()
+    assert schema(tmp_path / "frozen.sqlite")[1] == schema(path)[1]
+    row = Row(**dict(zip(COLUMNS[:16], VALUES_1, strict=True)), inputs="0123456789abcdef")
+    scan = Path("/data/scan.nii.gz")
+    with Store(path) as store:
+        store.replace([row], files={scan: Content("00ff", Stamp(1, 2))})
+        store.replace([row], files={scan: Content("11ff", Stamp(3, 4))})
+    with Store(path) as store:
+        assert list(store.rows()) == [row]
+        assert store.files() == {scan: Content("11ff", Stamp(3, 4))}
+
+
 def version_2_store(path):
     """Made by the version-2 SQL alone, with a patient, a phantom and a failure."""
     db = sqlite3.connect(path)
@@ -122,7 +140,8 @@ def test_an_older_store_is_migrated_and_keeps_its_rows(tmp_path):
             (row,) = store.rows()
             assert row.tp == 3
             assert store._db.execute("SELECT gpu FROM results").fetchall() == [("none",)]
-    assert schema(path)[0] == 4 and [name for name, _ in schema(path)[1]] == ["clicks", "i", "plans", "results"]
+    assert schema(path)[0] == len(TWICE)
+    assert [name for name, _ in schema(path)[1]] == ["clicks", "files", "i", "plans", "results"]
 
 
 def test_a_failing_migration_changes_nothing(tmp_path):
@@ -140,7 +159,7 @@ def test_a_newer_store_is_refused_untouched(tmp_path):
     path = tmp_path / "store.sqlite"
     Store(path, migrations=TWICE).close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"schema version 4.*newer umd-engine"):
+    with pytest.raises(StoreError, match=r"schema version 5.*newer umd-engine"):
         Store(path)
     assert path.read_bytes() == before
 

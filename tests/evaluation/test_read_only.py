@@ -120,11 +120,11 @@ def test_a_reader_sees_what_a_writer_adds_meanwhile(run):
 def test_versions_are_not_migrated(run):
     path = run / "store.sqlite"
     Store(path).close()
-    with pytest.raises(StoreError, match=r"schema version 3, this program reads 4 .open it once where it can be"):
+    with pytest.raises(StoreError, match=r"schema version 4, this program reads 5 .open it once where it can be"):
         Store(path, read_only=True, migrations=NEXT)
-    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (3,)
+    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (4,)
     Store(path, migrations=NEXT).close()
-    with pytest.raises(StoreError, match=r"schema version 4.*newer umd-engine"):
+    with pytest.raises(StoreError, match=r"schema version 5.*newer umd-engine"):
         Store(path, read_only=True)
 
 

@@ -5,9 +5,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import nibabel
@@ -15,11 +13,22 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from cohort import MODEL, ORGANS, affine, image_of, label_of, make_cohort, write_manifest, write_scan
+from cohort import (
+    MODEL,
+    ORGANS,
+    affine,
+    command_of,
+    counts_of,
+    image_of,
+    label_of,
+    make_cohort,
+    rows_of,
+    write_manifest,
+    write_scan,
+)
 
 from umd_engine.bench import plain_nnunet
 from umd_engine.cli import main
-from umd_engine.evaluation.store import Store
 
 
 def umd(*arguments, code=0):
@@ -33,15 +42,6 @@ def evaluate(manifest, run, *more, code=0):
     return umd(
         "evaluate", manifest, "--out", run, "--model", f"nnunet={MODEL}", "--set", "nnunet.folds=0", *more, code=code
     )
-
-
-def rows_of(run):
-    with Store(run / "store.sqlite", create=False) as store:
-        return list(store.rows())
-
-
-def counts_of(run):
-    return {(r.scan_id, r.organ): (r.status, r.tp, r.fp, r.fn) for r in rows_of(run)}
 
 
 @pytest.fixture(scope="module")
@@ -309,34 +309,6 @@ def test_a_lone_broken_model_has_rows_of_the_label_sets_organs(cohort, tmp_path,
     umd("evaluate", cohort, "--out", tmp_path / "run", "--model", f"nnunet={broken}", code=1)
     rows = rows_of(tmp_path / "run")
     assert len(rows) == 4 * len(ORGANS) and {r.status for r in rows} == {"bad-checkpoint"}
-
-
-def command_of(manifest, run):
-    return [
-        sys.executable, "-m", "umd_engine.cli", "evaluate", str(manifest), "--out", str(run),
-        "--model", f"nnunet={MODEL}", "--set", "nnunet.folds=0",
-    ]  # fmt: skip
-
-
-@pytest.mark.faults
-def test_ctrl_c_says_how_to_go_on(tmp_path):
-    manifest = make_cohort(tmp_path / "cohort", 6)
-    run = tmp_path / "run"
-    command = command_of(manifest, run)
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job starts with it ignored
-    )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not ((run / "store.sqlite").exists() and rows_of(run)):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and "the same command goes on" in errors and "Traceback" not in errors
-    assert 4 <= len(rows_of(run)) < 24
 
 
 @pytest.mark.faults

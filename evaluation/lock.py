@@ -1,0 +1,91 @@
+"""One writer a run folder: a lock that the kernel lets go of when its process ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from io import FileIO
+from pathlib import Path
+
+from umd_engine.errors import RunLockedError, StoreError
+
+LOCK = "lock"
+
+
+@contextmanager
+def only_writer(run: Path, wait: bool = False, tell: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+    """Make the run folder and write to it alone; reports read meanwhile.
+
+    What is left of the lock is removed at the end, and so is a folder that nothing was written to. A file left by
+    a process that was killed locks nothing.
+
+    Args:
+        wait: for another writer to end, instead of refusing.
+        tell: told whom it waits for.
+
+    Raises:
+        RunLockedError: another process writes to the run; it is named. StoreError: a folder that cannot be written
+            to, or a file system without locks.
+    """
+    made = not run.exists()
+    try:
+        file = _locked(run / LOCK, wait, tell)
+    except OSError as error:
+        mend = "name a folder you may write, on a file system with locks and some free space"
+        raise StoreError(f"the run cannot be locked: {error.strerror}", where=run, mend=mend) from None
+    try:
+        yield
+    finally:
+        (run / LOCK).unlink(missing_ok=True)
+        file.close()
+        if made:
+            with suppress(OSError):  # it is in use
+                run.rmdir()
+
+
+def _locked(path: Path, wait: bool, tell: Callable[[str], None]) -> FileIO:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # a writer that ended took the folder away
+            file = path.open("ab+", buffering=0)
+            try:
+                _lock(file, path, wait, tell)
+                if os.fstat(file.fileno()).st_ino == path.stat().st_ino:  # else its last owner removed it
+                    _sign(file)
+                    return file
+                file.close()
+            except BaseException:
+                file.close()
+                raise
+
+
+def _lock(file: FileIO, path: Path, wait: bool, tell: Callable[[str], None]) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        writer = _writer(file)
+        if not wait:
+            mend = "wait until it ends, or give --wait"
+            raise RunLockedError(f"{writer} is writing to it", where=path.parent, mend=mend) from None
+        tell(f"{path.parent}: waiting for {writer}")
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _sign(file: FileIO) -> None:
+    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    file.truncate(0)
+    file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode())
+
+
+def _writer(file: FileIO) -> str:
+    """Who signed the lock; a process may have taken it and not signed yet."""
+    file.seek(0)
+    try:
+        return "process {pid} on {host} since {since}".format(**json.loads(file.read()))
+    except (ValueError, KeyError):
+        return "another process"
