@@ -7,9 +7,9 @@ decision about order is the scheduler's, and no thread but the one that iterates
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol, cast
@@ -41,11 +41,13 @@ class Job:
         key: handed back with the outcome.
         nbytes: what the case holds while it is live, in bytes.
         start: reads and prepares, in a reader thread, and returns the program.
+        shared: bytes besides that it holds together with other cases, by what they are of; see `Scheduler.submit`.
     """
 
     key: Any
     nbytes: int
     start: Callable[[], Program[Any]]
+    shared: Mapping[Hashable, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +149,7 @@ class Executor:
         if self._stopped:
             return None
         if self.scheduler.waiting == 0 and (job := next(queue, None)) is not None:
-            pending[self.scheduler.submit(job.nbytes)] = job
+            pending[self.scheduler.submit(job.nbytes, job.shared)] = job
         return self.scheduler.admit()
 
     def _begin(self, number: int, job: Job, started: Future[Program[Any]]) -> Iterator[Outcome]:
@@ -220,7 +222,7 @@ class Executor:
 
     def _deliver(self, batch: Batch, done: Future[dict[int, Exception]]) -> Iterator[Outcome]:
         self._batches -= 1
-        for unit, size in self._limits.items():
+        for unit, size in list(self._limits.items()):  # a copy: the next batch may teach another meanwhile
             self.scheduler.limit(unit, size)
         for program, cause in done.result().items():
             if program in self._live:
@@ -230,20 +232,39 @@ class Executor:
             self._advance(program)
 
     def _forward(self, unit: int, items: list[Tensors]) -> list[Tensors | UmdEngineError]:
-        """Outputs an item. What fails as a batch is halved until the items that fail alone are known."""
+        """Outputs an item. What fails as a batch is halved until the items that fail alone are known.
+
+        Where one alone does not fit in memory, the sums of live programs make room and it is tried once more.
+        """
         if not items:
             return []
+        if len(items) > (room := self._limits.get(unit, len(items))):  # batched before the limit was known
+            return self._forward(unit, items[:room]) + self._forward(unit, items[room:])
         outputs = self._attempt(unit, items)
+        if isinstance(outputs, OutOfMemoryError):
+            self._limits[unit] = max(1, len(items) // 2)
+            _release_cache()
+            if len(items) == 1 and self._spill():
+                outputs = self._attempt(unit, items)
         if not isinstance(outputs, UmdEngineError):
             return [*outputs]
-        if isinstance(outputs, OutOfMemoryError) and torch.cuda.is_available():
-            torch.cuda.empty_cache()
         if len(items) == 1:
             return [outputs]
         half = len(items) // 2
-        if isinstance(outputs, OutOfMemoryError):
-            self._limits[unit] = min(half, self._limits.get(unit, half))
         return self._forward(unit, items[:half]) + self._forward(unit, items[half:])
+
+    def _spill(self) -> int:
+        """Bytes that live programs' sums gave free."""
+        works = [live.work for live in list(self._live.values())]  # a copy: another thread admits and ends programs
+        try:
+            freed = sum(work.spill() for work in works if work is not None)
+        except (MemoryError, RuntimeError) as error:  # nor does the host have room
+            log.warning("sums could not be moved to the host's memory: %s", error)
+            return 0
+        if freed:
+            log.warning("the device is full: %.1f GB of sums moved to the host's memory", freed / 1e9)
+            _release_cache()
+        return freed
 
     def _attempt(self, unit: int, items: list[Tensors]) -> list[Tensors] | UmdEngineError:
         try:
@@ -265,6 +286,12 @@ class Executor:
         if unit not in self._sessions:
             self._sessions[unit] = self.open_unit(self._units[unit])
         return self._sessions[unit]
+
+
+def _release_cache() -> None:
+    """Give back what torch keeps of the device's memory for its next tensors: other libraries need it now."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory", "alloc_failed")

@@ -166,7 +166,7 @@ class NnUNet:
         labels = labels_from_logits(logits, case.prepared, self.plans, self.options.official).permute(2, 1, 0)
         if not self.plans.reorients:
             labels = torch.from_numpy(case.grid.to_canonical(labels.cpu().numpy()).copy("K")).to(labels.device)
-        return Segmentation(labels, self.organs)
+        return Segmentation(labels.to(case.prepared.data.device), self.organs)  # sums may have gone to the host
 
 
 def find_folds(folder: Path, options: Options) -> list[str]:
