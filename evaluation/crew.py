@@ -9,19 +9,21 @@ from functools import partial
 from typing import Any
 
 from umd_engine.data.manifest import ScanRow
-from umd_engine.data.scan import Scan, read_scan, scan_geometry
+from umd_engine.data.scan import Scan, read_scan
 from umd_engine.engine.executor import Executor, Job, Outcome, Session
+from umd_engine.engine.memory import budget
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import UmdEngineError
 from umd_engine.evaluation.cases import Case, Settings
 from umd_engine.evaluation.click_rows import ClickRow
+from umd_engine.evaluation.declared import Declared
 from umd_engine.evaluation.prompts.asked_case import AskedCase, ask
 from umd_engine.evaluation.prompts.subject_points import SubjectPoints, Wanted
 from umd_engine.evaluation.rows import Row
-from umd_engine.evaluation.shared_scans import SharedScans
+from umd_engine.evaluation.shared_scans import Shared, SharedScans
 from umd_engine.models.mask import Mask
-from umd_engine.models.model import Model, PromptedModel, Segmentation, is_prompted
+from umd_engine.models.model import Model, PromptedModel, Segmentation, is_prompted, preparation
 from umd_engine.models.ready import open_unit
 from umd_engine.models.unloaded import UnloadedModel
 
@@ -79,26 +81,36 @@ class Crew:
         self.points = _subject_points(cases, settings, manifest)
 
     def run(self, with_label: bool) -> Iterator[Outcome]:
-        readable = [case.row for case in self.cases if not isinstance(case.model, UnloadedModel)]
-        scans = SharedScans(readable, partial(read_scan, with_label=with_label))
-        jobs = (Job(case, _nbytes(case), partial(self._start, case, scans)) for case in self.cases)
+        readable = [case for case in self.cases if not isinstance(case.model, UnloadedModel)]
+        scans = SharedScans([case.row for case in readable], partial(read_scan, with_label=with_label))
+        prepared: Shared[Any] = Shared(_prepared_key(case) for case in readable)
+        declared = Declared(self.settings.device)
+        jobs = (
+            Job(case, declared.own(case), partial(self._start, case, scans, prepared), declared.shared(case))
+            for case in side_by_side(self.cases)
+        )
         settings = self.settings
-        executor = Executor(self.sessions, settings.batch_size, settings.memory, settings.max_live, settings.readers)
+        memory = settings.memory or budget(settings.device)  # asked now that the networks are on the device
+        executor = Executor(self.sessions, settings.batch_size, memory, settings.max_live, settings.readers)
         return executor.run(jobs)
 
-    def _start(self, case: Case, scans: SharedScans) -> Program[Done]:
-        began = time.perf_counter()
+    def _start(self, case: Case, scans: SharedScans, prepared: Shared[Any]) -> Program[Done]:
         if isinstance(case.model, UnloadedModel):
             raise case.model.error
+        with prepared.turn(_prepared_key(case)) as prepare:
+            return self._begin(case, scans, prepare)
+
+    def _begin(self, case: Case, scans: SharedScans, prepare: Callable[[Callable[[], Any]], Any]) -> Program[Done]:
+        began = time.perf_counter()
         scan = scans.take(case.row)
-        if is_prompted(case.model):
+        model, device = case.model, self.settings.device
+        if is_prompted(model):
             points = self.points.of(scan) if case.asking and case.asking.shares_first_click else {}
-            asked = ask(case, scan, points, self.settings.seed, self.settings.device, began)
-            prepared = case.model.prepare(scan.images, self.settings.device) if asked.sources else None
-            return self._ask(case.model, asked, prepared)
-        model = case.model
-        prepared = model.prepare(scan.images, self.settings.device)
-        return self._whole(case, scan, model.segment(prepared), began)
+            asked = ask(case, scan, points, self.settings.seed, device, began)
+            found = prepare(partial(model.prepare, scan.images, device)) if asked.sources else None
+            return self._ask(model, asked, found)
+        found = prepare(partial(model.prepare, scan.images, device))
+        return self._whole(case, scan, model.segment(found), began)
 
     def _whole(self, case: Case, scan: Scan, program: Program[Segmentation], began: float) -> Program[Done]:
         segmentation = yield from program
@@ -109,20 +121,21 @@ class Crew:
         return self.prompted(asked, masks)
 
 
+def side_by_side(cases: Sequence[Case]) -> list[Case]:
+    """The cases of a scan that share its prepared image one after the other; else in their order."""
+    places: dict[Hashable, int] = {}
+    for place, case in enumerate(cases):
+        places.setdefault(_prepared_key(case), place)
+    first = {case.row.key: place for place, case in reversed(list(enumerate(cases)))}
+    return sorted(cases, key=lambda case: (first[case.row.key], places[_prepared_key(case)]))
+
+
+def _prepared_key(case: Case) -> Hashable:
+    return case.row.key, preparation(case.model)
+
+
 def _subject_points(cases: Sequence[Case], settings: Settings, manifest: Sequence[ScanRow]) -> SubjectPoints:
     asked = [case for case in cases if case.asking is not None and case.asking.shares_first_click]
     rules = frozenset(case.asking.protocol.asks[0].rule for case in asked if case.asking is not None)
     wanted = Wanted(rules, settings.prompts.repeats, settings.organs, settings.seed)
     return SubjectPoints(manifest, [case.row for case in asked], wanted, settings.device)
-
-
-def _nbytes(case: Case) -> int:
-    """A file that cannot be read declares nothing: reading it will say what is wrong with it."""
-    try:
-        shape, spacing = scan_geometry(case.row)
-    except UmdEngineError:
-        return 0
-    if is_prompted(case.model):
-        x, y, z = shape
-        return case.model.nbytes(shape, spacing, len(case.targets)) + 2 * x * y * z  # the label, here and there
-    return case.model.nbytes(shape, spacing)
