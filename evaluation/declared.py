@@ -36,7 +36,7 @@ class Declared:
         return case.model.nbytes(*found)
 
     def shared(self, case: Case) -> Mapping[Hashable, int]:
-        """The scan's: its label and the organs cut out of it; on a CPU also what was read, images as float32 at most."""
+        """The scan's: its label and the organs cut out of it; on a CPU also what was read, as float32 at most."""
         found = self._geometry(case.row)
         if found is None:
             return {}

@@ -1,4 +1,4 @@
-"""Runs a manifest to its end; prints the resident memory in bytes after every 50th scan. `python long_run.py MANIFEST RUN`"""
+"""Runs a manifest; prints resident bytes and failures after every 50th scan. `python long_run.py MANIFEST RUN`"""
 
 import gc
 import sys

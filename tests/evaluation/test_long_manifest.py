@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import nibabel
-import numpy as np
 import pytest
 from cohort import affine, image_of, label_of, write_manifest
 
@@ -40,6 +39,5 @@ def test_300_scans_need_no_more_memory_than_50(manifest, tmp_path):
     )  # fmt: skip
     seen = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
     assert len(seen) == SCANS // 50 and seen[-1][1] == 2 * 10
-    print(seen)
     after_50, after_300 = seen[0][0], seen[-1][0]
     assert after_300 - after_50 < 250 * A_SCAN / 5, seen  # of 250 more scans not even a fifth is still there
