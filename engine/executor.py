@@ -297,6 +297,12 @@ def _release_cache() -> None:
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory", "alloc_failed")
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a library says so, by type or by words that no path holds by chance."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in text for words in _OUT_OF_MEMORY)
+
+
 def typed(error: BaseException) -> UmdEngineError:
     """A case never stops the others: an error we did not foresee becomes a status too, and is logged whole.
 
@@ -310,8 +316,7 @@ def typed(error: BaseException) -> UmdEngineError:
 def _as_ours(error: BaseException) -> UmdEngineError:
     if isinstance(error, UmdEngineError):
         return error
-    text = str(error).lower()
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in text for words in _OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return OutOfMemoryError(
             "it does not fit in memory, even alone", mend="free memory on the device, or use a device with more"
         )
