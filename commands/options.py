@@ -41,7 +41,11 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index]."),
         click.option("--precision", default="fp32", show_default=True, help="fp32, tf32, bf16, fp16 or int8."),
         click.option("--batch", default=2, show_default=True, type=click.IntRange(min=1), help="Windows a call."),
-        click.option("--memory", default=8.0, show_default=True, help="GB that scans in flight may hold together."),
+        click.option(
+            "--memory", metavar="20GB",
+            help="What scans in flight may hold together: GB (also of a bare number), GiB, MB. Default: three quarters "
+            "of what is free on the device, or of this machine's memory on a CPU. docs/memory.md",
+        ),
         click.option(
             "--prompt", "prompts", multiple=True, metavar="[MODEL=]NAME",
             help="How prompted models are asked, e.g. ritm-5, box or segvol=text; default one point. docs/prompts.md",
@@ -79,6 +83,7 @@ def selection(manifest: Path, modality: str | None, limit: int | None) -> tuple[
 def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> Any:
     """The run's settings; `titles` are how its models are named."""
     from umd_engine.engine.backends.device import resolve_device
+    from umd_engine.engine.memory import parse_bytes
     from umd_engine.evaluation.prompts.asking import parse_prompts
     from umd_engine.evaluation.run import Settings
 
@@ -87,7 +92,7 @@ def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> 
         device=resolve_device(options["device"]),
         precision=options["precision"],
         batch_size=options["batch"],
-        memory=_bytes(options["memory"]),
+        memory=None if options["memory"] is None else parse_bytes(options["memory"]),
         organs=tuple(dict.fromkeys(o.strip() for o in options["organs"].split(",") if o.strip())),
         seed=options["seed"],
         read_timeout=options["read_timeout"],
@@ -97,12 +102,6 @@ def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> 
         ),
         **more,
     )
-
-
-def _bytes(gigabytes: float) -> int:
-    if not 0 < gigabytes < 1e6:
-        raise OptionError(f"{gigabytes} GB is no amount of memory", where="--memory", mend="give GB above 0")
-    return int(gigabytes * 1e9)
 
 
 def whole_numbers(text: str, where: str) -> list[int]:

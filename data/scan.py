@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from umd_engine.data.geometry import check_same_grid
 from umd_engine.data.labelset import LabelSet, load_label_set
 from umd_engine.data.manifest import ScanRow
 from umd_engine.data.nifti import read, read_header, read_labels
+from umd_engine.data.once import Once
 from umd_engine.data.patience import within
 from umd_engine.data.volume import Volume
 from umd_engine.errors import EmptyLabelError
@@ -16,12 +17,17 @@ from umd_engine.errors import EmptyLabelError
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """Images, one a channel, on one grid, and the reference where there is one."""
+    """Images, one a channel, on one grid, and the reference where there is one.
+
+    Attributes:
+        once: what is computed from the scan alone, by key: once, and kept as long as the scan.
+    """
 
     row: ScanRow
     images: tuple[Volume, ...]
     label: Volume | None = None
     label_set: LabelSet | None = None
+    once: Once = field(default_factory=Once, repr=False)
 
 
 def read_scan(row: ScanRow, with_label: bool = True, timeout: float = 0, hashed: bool = False) -> Scan:

@@ -7,7 +7,7 @@ decision about order is the scheduler's, and no thread but the one that iterates
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -33,18 +33,22 @@ class Session(Protocol):
     def run(self, inputs: Tensors) -> Tensors: ...
 
 
+Needs = tuple[int, Mapping[Hashable, int]]  # bytes of its own, and those it holds with others: see `Scheduler.submit`
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """One case.
 
     Attributes:
         key: handed back with the outcome.
-        nbytes: what the case holds while it is live, in bytes: a number, or a function that a reader thread calls.
+        nbytes: what the case holds while it is live, in bytes: a number, or a function that a reader thread calls and
+            that also says what it shares.
         start: reads and prepares, in a reader thread, and returns the program.
     """
 
     key: Any
-    nbytes: int | Callable[[], int]
+    nbytes: int | Callable[[], Needs]
     start: Callable[[], Program[Any]]
 
 
@@ -154,12 +158,12 @@ class Executor:
                 pending[self.scheduler.submit(job.nbytes)] = job
         return self.scheduler.admit()
 
-    def _submit(self, job: Job, pending: dict[int, Job], found: Future[int]) -> Iterator[Outcome]:
+    def _submit(self, job: Job, pending: dict[int, Job], found: Future[Needs]) -> Iterator[Outcome]:
         self._measuring -= 1
         if error := found.exception():
             yield Outcome(job.key, error=typed(error))
         else:
-            pending[self.scheduler.submit(found.result())] = job
+            pending[self.scheduler.submit(*found.result())] = job
 
     def _begin(self, number: int, job: Job, started: Future[Program[Any]]) -> Iterator[Outcome]:
         if error := started.exception():
@@ -231,7 +235,7 @@ class Executor:
 
     def _deliver(self, batch: Batch, done: Future[dict[int, Exception]]) -> Iterator[Outcome]:
         self._batches -= 1
-        for unit, size in self._limits.items():
+        for unit, size in list(self._limits.items()):  # a copy: the next batch may teach another meanwhile
             self.scheduler.limit(unit, size)
         for program, cause in done.result().items():
             if program in self._live:
@@ -241,20 +245,39 @@ class Executor:
             self._advance(program)
 
     def _forward(self, unit: int, items: list[Tensors]) -> list[Tensors | UmdEngineError]:
-        """Outputs an item. What fails as a batch is halved until the items that fail alone are known."""
+        """Outputs an item. What fails as a batch is halved until the items that fail alone are known.
+
+        Where one alone does not fit in memory, the sums of live programs make room and it is tried once more.
+        """
         if not items:
             return []
+        if len(items) > (room := self._limits.get(unit, len(items))):  # batched before the limit was known
+            return self._forward(unit, items[:room]) + self._forward(unit, items[room:])
         outputs = self._attempt(unit, items)
+        if isinstance(outputs, OutOfMemoryError):
+            self._limits[unit] = max(1, len(items) // 2)
+            _release_cache()
+            if len(items) == 1 and self._spill():
+                outputs = self._attempt(unit, items)
         if not isinstance(outputs, UmdEngineError):
             return [*outputs]
-        if isinstance(outputs, OutOfMemoryError) and torch.cuda.is_available():
-            torch.cuda.empty_cache()
         if len(items) == 1:
             return [outputs]
         half = len(items) // 2
-        if isinstance(outputs, OutOfMemoryError):
-            self._limits[unit] = min(half, self._limits.get(unit, half))
         return self._forward(unit, items[:half]) + self._forward(unit, items[half:])
+
+    def _spill(self) -> int:
+        """Bytes that live programs' sums gave free."""
+        works = [live.work for live in list(self._live.values())]  # a copy: another thread admits and ends programs
+        try:
+            freed = sum(work.spill() for work in works if work is not None)
+        except (MemoryError, RuntimeError) as error:  # nor does the host have room
+            log.warning("sums could not be moved to the host's memory: %s", error)
+            return 0
+        if freed:
+            log.warning("the device is full: %.1f GB of sums moved to the host's memory", freed / 1e9)
+            _release_cache()
+        return freed
 
     def _attempt(self, unit: int, items: list[Tensors]) -> list[Tensors] | UmdEngineError:
         try:
@@ -278,7 +301,19 @@ class Executor:
         return self._sessions[unit]
 
 
+def _release_cache() -> None:
+    """Give back what torch keeps of the device's memory for its next tensors: other libraries need it now."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory", "alloc_failed")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a library says so, by type or by words that no path holds by chance."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in text for words in _OUT_OF_MEMORY)
 
 
 def typed(error: BaseException) -> UmdEngineError:
@@ -294,8 +329,7 @@ def typed(error: BaseException) -> UmdEngineError:
 def _as_ours(error: BaseException) -> UmdEngineError:
     if isinstance(error, UmdEngineError):
         return error
-    text = str(error).lower()
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in text for words in _OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return OutOfMemoryError(
             "it does not fit in memory, even alone", mend="free memory on the device, or use a device with more"
         )

@@ -2,7 +2,8 @@
 
 Programs are numbered in the order they are submitted; a smaller number is older. Two decisions:
 
-- `admit`: the oldest waiting program starts when its declared bytes fit beside those already live;
+- `admit`: the oldest waiting program starts when its declared bytes fit beside those already live; what several
+  programs hold together, as the models of a scan hold its voxels, counts once;
 - `next_batch`: the oldest live work names the unit, and the batch is filled from every live work on that
   unit, oldest first, so that old scans finish and free their memory early.
 """
@@ -10,7 +11,8 @@ Programs are numbered in the order they are submitted; a smaller number is older
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,14 @@ class Batch:
         return sum(part.count for part in self.slices)
 
 
+@dataclass(frozen=True)
+class _Declared:
+    """A program's own bytes, and those of what it shares with others, by key."""
+
+    own: int
+    shared: Mapping[Hashable, int] = field(default_factory=dict)
+
+
 @dataclass
 class _Offer:
     unit: int
@@ -44,7 +54,8 @@ class Scheduler:
     """First come, first served, over programs whose work mixes in one batch.
 
     Args:
-        budget: bytes that live programs may declare together; one program alone is always let in.
+        budget: bytes that live programs may declare together; one program alone is always let in, as what it
+            declares is the most it can need.
         batch_size: items a batch, for every unit until `limit` lowers it.
         max_live: how many programs may be live at once.
     """
@@ -52,8 +63,8 @@ class Scheduler:
     def __init__(self, budget: int, batch_size: int = 1, max_live: int = 8):
         assert batch_size >= 1 and max_live >= 1
         self.budget, self.batch_size, self.max_live = budget, batch_size, max_live
-        self._waiting: deque[tuple[int, int]] = deque()
-        self._live: dict[int, int] = {}
+        self._waiting: deque[tuple[int, _Declared]] = deque()
+        self._live: dict[int, _Declared] = {}
         self._offers: dict[int, _Offer] = {}
         self._limits: dict[int, int] = {}
         self._submitted = 0
@@ -66,22 +77,32 @@ class Scheduler:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def submit(self, nbytes: int) -> int:
-        """Queue a program that will hold `nbytes`; returns its number."""
+    def submit(self, nbytes: int, shared: Mapping[Hashable, int] | None = None) -> int:
+        """Queue a program that will hold `nbytes`; returns its number.
+
+        Args:
+            shared: bytes that it holds besides, by what they are of; of live programs with a key each counts once.
+                Programs that share one follow one another, so that it is never held for one that is not the next.
+        """
         number = self._submitted
         self._submitted += 1
-        self._waiting.append((number, nbytes))
+        self._waiting.append((number, _Declared(nbytes, shared or {})))
         return number
+
+    @property
+    def declared(self) -> int:
+        """Bytes that live programs have declared."""
+        return _together(self._live.values())
 
     def admit(self) -> int | None:
         """The oldest waiting program if it may start now. Younger ones never overtake it."""
         if not self._waiting or len(self._live) >= self.max_live:
             return None
-        number, nbytes = self._waiting[0]
-        if self._live and sum(self._live.values()) + nbytes > self.budget:
+        number, declared = self._waiting[0]
+        if self._live and _together([*self._live.values(), declared]) > self.budget:
             return None
         self._waiting.popleft()
-        self._live[number] = nbytes
+        self._live[number] = declared
         return number
 
     def offer(self, program: int, unit: int, count: int) -> None:
@@ -139,3 +160,8 @@ class Scheduler:
     def limit(self, unit: int, batch_size: int) -> None:
         """No batch of this unit is larger from now on: what an out-of-memory taught."""
         self._limits[unit] = max(1, min(batch_size, self._limits.get(unit, batch_size)))
+
+
+def _together(programs: Collection[_Declared]) -> int:
+    shared = {key: nbytes for program in programs for key, nbytes in program.shared.items()}
+    return sum(program.own for program in programs) + sum(shared.values())

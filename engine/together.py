@@ -57,8 +57,11 @@ class _Company(Generic[Result]):
             except Exception as error:
                 failed[place] = error
 
+        def spill() -> int:
+            return sum(work.spill() for work in [*works, *list(self.waiting.values())])
+
         items = chain.from_iterable(work.items for work in works)
-        yield Work(works[0].unit, items, len(owners), sink)
+        yield Work(works[0].unit, items, len(owners), sink, spill)
         for place, number in enumerate(numbers):
             if place in failed:
                 self.programs[number].close()

@@ -33,12 +33,15 @@ class Work:
         items: yields one tuple of inputs without the batch axis a time, made when a batch needs it.
         count: how many items there are.
         sink: called with (item index, outputs without the batch axis), once an item, in order.
+        spill: moves what the program sums up on the device to the host's memory, and returns the bytes that are free
+            on the device now; called by another thread while one item of anybody's does not fit.
     """
 
     unit: Unit
     items: Iterator[Tensors]
     count: int
     sink: Callable[[int, Tensors], None]
+    spill: Callable[[], int] = lambda: 0
 
 
 Program = Generator[Work, None, Result]

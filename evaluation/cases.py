@@ -27,7 +27,7 @@ class Settings:
     """How a run runs. None of it but backend, precision, seed and prompts changes a result beyond rounding.
 
     Attributes:
-        memory: bytes that cases in flight may declare together.
+        memory: bytes that cases in flight may declare together; None: what is free when they start, less a margin.
         organs: only these; empty: all that the model segments, or that a prompted model's scan has in its label set.
         save_masks: also write each mask under RUN/masks.
         read_timeout: seconds that a file may take to be read; 0: any.
@@ -38,7 +38,7 @@ class Settings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "fp32"
     batch_size: int = 2
-    memory: int = 8_000_000_000
+    memory: int | None = None
     max_live: int = 2
     readers: int = 1
     seed: int = 0

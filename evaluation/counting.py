@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from umd_engine.data.scan import Scan
 from umd_engine.data.volume import Grid
 from umd_engine.errors import LabelError
 from umd_engine.evaluation.metrics import counts_from_confusion
@@ -27,6 +28,14 @@ class Count:
     tp: int | None
     fp: int
     fn: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """A label map as uint8 classes, and the label id of each class."""
+
+    voxels: LabelMap
+    ids: Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +67,24 @@ class Joint:
         return {organ: known.get(organ, unknown[organ]) for organ in organs}
 
 
-def joint_counts(reference: np.ndarray | None, prediction: LabelMap) -> Joint:
+def reference_of(scan: Scan, device: torch.device) -> Classes | None:
+    """The scan's label on a device, moved there once for all models; None without a label.
+
+    Raises:
+        LabelError: more than 256 different ids.
+    """
+    label = scan.label
+    return None if label is None else scan.once(("reference", device.type), lambda: _classes(label.voxels, device))
+
+
+def _classes(labels: np.ndarray, device: torch.device) -> Classes:
+    voxels, ids = compact(labels)
+    if device.type == "cpu":
+        return Classes(voxels, ids)
+    return Classes(torch.from_numpy(np.array(voxels, order="K")).to(device), ids)  # torch takes no flipped array
+
+
+def joint_counts(reference: np.ndarray | Classes | None, prediction: LabelMap) -> Joint:
     """Count on the prediction's device.
 
     Args:
@@ -68,11 +94,11 @@ def joint_counts(reference: np.ndarray | None, prediction: LabelMap) -> Joint:
         LabelError: more than 256 different ids in one map.
     """
     predicted, predicted_ids = compact(prediction)
-    references, reference_ids = compact(np.zeros(prediction.shape, np.uint8) if reference is None else reference)
-    if isinstance(predicted, torch.Tensor) and isinstance(references, np.ndarray) and predicted.is_cuda:
-        references = torch.tensor(references.copy("K"), device=predicted.device)
-    matrix = confusion(references, predicted, len(reference_ids), len(predicted_ids))
-    return Joint(matrix, reference_ids, predicted_ids)
+    if not isinstance(reference, Classes):
+        device = predicted.device if isinstance(predicted, torch.Tensor) else torch.device("cpu")
+        reference = _classes(np.zeros(prediction.shape, np.uint8) if reference is None else reference, device)
+    matrix = confusion(reference.voxels, predicted, len(reference.ids), len(predicted_ids))
+    return Joint(matrix, reference.ids, predicted_ids)
 
 
 def voxel_ml(grid: Grid) -> float:

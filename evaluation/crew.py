@@ -11,20 +11,22 @@ from typing import Any
 
 from umd_engine.data.content import Content
 from umd_engine.data.manifest import ScanRow
-from umd_engine.data.scan import Scan, read_scan, scan_geometry
+from umd_engine.data.scan import Scan, read_scan
 from umd_engine.engine.executor import Executor, Job, Outcome, Session
+from umd_engine.engine.memory import budget
 from umd_engine.engine.trace import Trace
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
-from umd_engine.errors import OptionError, ReadTimeoutError, UmdEngineError
+from umd_engine.errors import OptionError, UmdEngineError
 from umd_engine.evaluation.cases import Case, Settings
 from umd_engine.evaluation.click_rows import ClickRow
+from umd_engine.evaluation.declared import Declared
 from umd_engine.evaluation.prompts.asked_case import AskedCase, ask
 from umd_engine.evaluation.prompts.subject_points import SubjectPoints, Wanted
 from umd_engine.evaluation.rows import Row
-from umd_engine.evaluation.shared_scans import SharedScans
+from umd_engine.evaluation.shared_scans import Shared, SharedScans
 from umd_engine.models.mask import Mask
-from umd_engine.models.model import Model, PromptedModel, Segmentation, is_prompted
+from umd_engine.models.model import Model, PromptedModel, Segmentation, is_prompted, preparation
 from umd_engine.models.ready import open_unit
 from umd_engine.models.unloaded import UnloadedModel
 
@@ -85,10 +87,8 @@ class Crew:
         self.plain, self.prompted = plain, prompted
         self.points = _subject_points(cases, settings, manifest)
         self.trace = Trace(keep=settings.trace is not None)
-        self.executor = Executor(
-            sessions, settings.batch_size, settings.memory, settings.max_live, settings.readers, self.trace
-        )
-        self._stalled: dict[tuple[str, str, str], ReadTimeoutError] = {}
+        memory = settings.memory or budget(settings.device)  # asked now that the networks are on the device
+        self.executor = Executor(sessions, settings.batch_size, memory, settings.max_live, settings.readers, self.trace)
 
     def stop(self) -> None:
         """Start no more cases: `run` ends when those in flight have ended."""
@@ -113,9 +113,14 @@ class Crew:
         Raises:
             OptionError: the trace cannot be written.
         """
-        readable = [case.row for case in self.cases if not isinstance(case.model, UnloadedModel)]
-        scans = SharedScans(readable, partial(self._read, with_label))
-        jobs = (Job(case, partial(self._nbytes, case), partial(self._start, case, scans)) for case in self.cases)
+        readable = [case for case in self.cases if not isinstance(case.model, UnloadedModel)]
+        scans = SharedScans([case.row for case in readable], partial(self._read, with_label))
+        prepared: Shared[Any] = Shared(_prepared_key(case) for case in readable)
+        declared = Declared(self.settings.device, self.settings.read_timeout)
+        jobs = (
+            Job(case, partial(declared.needs, case), partial(self._start, case, scans, prepared))
+            for case in side_by_side(self.cases)
+        )
         self._write_trace()  # a path that cannot be written says so before any work
         try:
             yield from self.executor.run(jobs)
@@ -135,22 +140,25 @@ class Crew:
             # what reads no label stores no rows, and needs no hash
             return read_scan(row, with_label, self.settings.read_timeout, hashed=with_label)
 
-    def _start(self, case: Case, scans: SharedScans) -> Program[Done]:
-        began = time.perf_counter()
+    def _start(self, case: Case, scans: SharedScans, prepared: Shared[Any]) -> Program[Done]:
         if isinstance(case.model, UnloadedModel):
             raise case.model.error
-        row = case.row
-        scan = scans.take(row)
-        if is_prompted(case.model):
+        with prepared.turn(_prepared_key(case)) as prepare:
+            return self._begin(case, scans, prepare)
+
+    def _begin(self, case: Case, scans: SharedScans, prepare: Callable[[Callable[[], Any]], Any]) -> Program[Done]:
+        began = time.perf_counter()
+        scan = scans.take(case.row)
+        model, device = case.model, self.settings.device
+        if is_prompted(model):
             points = self.points.of(scan) if case.asking and case.asking.shares_first_click else {}
-            with self.trace.span("prepare", row.scan_id):
-                asked = ask(case, scan, points, self.settings.seed, self.settings.device, began)
-                prepared = case.model.prepare(scan.images, self.settings.device) if asked.sources else None
-            return self._ask(case.model, asked, prepared)
-        model = case.model
-        with self.trace.span("prepare", row.scan_id):
-            prepared = model.prepare(scan.images, self.settings.device)
-        return self._whole(case, scan, model.segment(prepared), began)
+            with self.trace.span("prepare", case.row.scan_id):
+                asked = ask(case, scan, points, self.settings.seed, device, began)
+                found = prepare(partial(model.prepare, scan.images, device)) if asked.sources else None
+            return self._ask(model, asked, found)
+        with self.trace.span("prepare", case.row.scan_id):
+            found = prepare(partial(model.prepare, scan.images, device))
+        return self._whole(case, scan, model.segment(found), began)
 
     def _whole(self, case: Case, scan: Scan, program: Program[Segmentation], began: float) -> Program[Done]:
         segmentation = yield from program
@@ -160,32 +168,23 @@ class Crew:
         masks = (yield from model.segment(prepared, asked.sources)) if asked.sources else []
         return _told(self.prompted(asked, masks), asked.scan)
 
-    def _nbytes(self, case: Case) -> int:
-        """A file that cannot be read declares nothing: reading it will say what is wrong with it.
-
-        One that stalls is waited for once, whatever the number of models.
-        """
-        row = case.row
-        if isinstance(case.model, UnloadedModel):
-            return 0
-        if row.key in self._stalled:
-            raise self._stalled[row.key]
-        try:
-            shape, spacing = scan_geometry(row, self.settings.read_timeout)
-        except ReadTimeoutError as error:
-            self._stalled[row.key] = error
-            raise
-        except UmdEngineError:
-            return 0
-        if is_prompted(case.model):
-            x, y, z = shape
-            return case.model.nbytes(shape, spacing, len(case.targets)) + 2 * x * y * z  # the label, here and there
-        return case.model.nbytes(shape, spacing)
-
 
 def _told(done: Done, scan: Scan) -> Done:
     volumes = (*scan.images, *([scan.label] if scan.label is not None else []))
     return replace(done, contents={v.path: v.content for v in volumes if v.path is not None and v.content is not None})
+
+
+def side_by_side(cases: Sequence[Case]) -> list[Case]:
+    """The cases of a scan that share its prepared image one after the other; else in their order."""
+    places: dict[Hashable, int] = {}
+    for place, case in enumerate(cases):
+        places.setdefault(_prepared_key(case), place)
+    first = {case.row.key: place for place, case in reversed(list(enumerate(cases)))}
+    return sorted(cases, key=lambda case: (first[case.row.key], places[_prepared_key(case)]))
+
+
+def _prepared_key(case: Case) -> Hashable:
+    return case.row.key, preparation(case.model)
 
 
 def _subject_points(cases: Sequence[Case], settings: Settings, manifest: Sequence[ScanRow]) -> SubjectPoints:

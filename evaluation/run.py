@@ -29,7 +29,7 @@ from umd_engine.evaluation.cases import (
     unwritten_cases,
 )  # fmt: skip
 from umd_engine.evaluation.contents import UNKNOWN, Contents
-from umd_engine.evaluation.counting import joint_counts, voxel_ml
+from umd_engine.evaluation.counting import joint_counts, reference_of, voxel_ml
 from umd_engine.evaluation.crew import Crew, Done, Sessions
 from umd_engine.evaluation.plan import Plan
 from umd_engine.evaluation.prompts.asked_case import AskedCase, asked_rows, failed_row
@@ -212,7 +212,7 @@ def _failed_rows(case: Case, error: UmdEngineError | None) -> list[Row]:
 
 def scored_rows(case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> list[Row]:
     """A row an organ, with its voxel counts against the scan's label."""
-    joint = joint_counts(None if scan.label is None else scan.label.voxels, segmentation.labels)
+    joint = joint_counts(reference_of(scan, segmentation.labels.device), segmentation.labels)
     reference = None if scan.label_set is None else scan.label_set.ids
     counts = joint.counts(case.organs, segmentation.organs, reference)
     volume = voxel_ml(scan.images[0].grid)

@@ -1,16 +1,43 @@
-"""A scan is read once for all the models that ask for it."""
+"""A scan is read once for all the models that ask for it, and prepared once for all that prepare it alike."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from threading import Lock
+from typing import Generic, TypeVar
 
 from umd_engine.data.manifest import ScanRow
+from umd_engine.data.once import Once
 from umd_engine.data.scan import Scan
 
-_Key = tuple[str, str, str]
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """Values that several take their turn with: made in the first turn, let go of with the end of the last.
+
+    Args:
+        wanted: a key for every turn that will be taken.
+    """
+
+    def __init__(self, wanted: Iterable[Hashable]):
+        self._left = Counter(wanted)
+        self._once, self._lock = Once(), Lock()
+
+    @contextmanager
+    def turn(self, key: Hashable) -> Iterator[Callable[[Callable[[], T]], T]]:
+        """One turn: what it gives makes the value with its argument, or takes what another turn made."""
+        try:
+            yield partial(self._once, key)
+        finally:
+            with self._lock:
+                self._left[key] -= 1
+                if self._left[key] == 0:
+                    del self._left[key]
+                    self._once.forget(key)
 
 
 class SharedScans:
@@ -22,26 +49,9 @@ class SharedScans:
 
     def __init__(self, wanted: Sequence[ScanRow], read: Callable[[ScanRow], Scan]):
         self._read = read
-        self._left = Counter(self._key(row) for row in wanted)
-        self._scans: dict[_Key, Future[Scan]] = {}
-        self._lock = Lock()
-
-    @staticmethod
-    def _key(row: ScanRow) -> _Key:
-        return (row.cohort, row.subject, row.scan_id)
+        self._shared: Shared[Scan] = Shared(row.key for row in wanted)
 
     def take(self, row: ScanRow) -> Scan:
         """The scan; a second thread waits for the first one's reading. A failed reading fails for all."""
-        key = self._key(row)
-        with self._lock:
-            first = key not in self._scans
-            future = self._scans.setdefault(key, Future())
-            self._left[key] -= 1
-            if self._left[key] == 0:
-                del self._scans[key]
-        if first:
-            try:
-                future.set_result(self._read(row))
-            except Exception as error:
-                future.set_exception(error)
-        return future.result()
+        with self._shared.turn(row.key) as scan:
+            return scan(partial(self._read, row))

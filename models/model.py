@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,6 +41,7 @@ class Model(Protocol):
         protocol: everything that decides the answer besides weights; JSON-able, enters the plan hash.
         organs: what it can segment, name -> ids.
         units: the network pieces its programs call.
+        preparation: may be left out; see the function of this name.
     """
 
     name: str
@@ -56,7 +57,8 @@ class Model(Protocol):
     def units(self) -> Sequence[Unit]: ...
 
     def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> int:
-        """Bytes a scan of this shape and spacing (mm) holds while it is live."""
+        """Bytes a scan of this shape and spacing (mm) holds on the device while it is live; the scan as it was read
+        and its label are declared for all models together."""
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Any:
         """Orient, crop, normalise and resample; runs in a reader thread."""
@@ -72,7 +74,7 @@ class PromptedModel(Protocol):
         name, weights, protocol, units: as of `Model`.
         prompts: the kinds of prompts it takes, of `prompts.KINDS`.
         crops_by_label: its protocol looks at the label besides the prompts, as SAM-Med3D's crop does.
-        default_prompt, one_stream: may be left out; see the functions of these names.
+        default_prompt, one_stream, preparation: may be left out; see the functions of these names.
     """
 
     name: str
@@ -115,6 +117,14 @@ def default_prompt(model: PromptedModel) -> str:
 def one_stream(model: PromptedModel) -> bool:
     """Whether its own random draws run on from organ to organ, as in official code, so that a scan is done whole."""
     return getattr(model, "one_stream", False)
+
+
+def preparation(model: Model | PromptedModel) -> Hashable:
+    """What decides `prepare` besides images and device: its attribute `preparation`, without one the model itself.
+
+    Models of which it is equal are given one and the same prepared scan, which none of them changes.
+    """
+    return getattr(model, "preparation", model.name)
 
 
 def only_image(model: str, images: Sequence[Volume]) -> Volume:

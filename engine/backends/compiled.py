@@ -6,6 +6,7 @@ import torch
 
 from umd_engine.engine.backends.batches import in_sizes
 from umd_engine.engine.backends.eager import autocast_of, set_tf32
+from umd_engine.engine.staging import staged
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Tensors
 from umd_engine.errors import BackendError
@@ -38,7 +39,7 @@ class CompiledSession:
         return in_sizes(self._call, inputs, SIZES)
 
     def _call(self, inputs: Tensors) -> Tensors:
-        inputs = tuple(x.to(self.device, non_blocking=True) for x in inputs)
+        inputs = staged(inputs, self.device)
         try:
             with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
                 outputs = self.module(*inputs)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from umd_engine.engine.staging import staged
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Tensors
 from umd_engine.errors import BackendError
@@ -33,7 +34,7 @@ class EagerSession:
 
     @torch.no_grad()  # not inference_mode: sinks work on the outputs in place
     def run(self, inputs: Tensors) -> Tensors:
-        inputs = tuple(x.to(self.device, non_blocking=True) for x in inputs)
+        inputs = staged(inputs, self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             outputs = self.module(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)

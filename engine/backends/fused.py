@@ -9,6 +9,7 @@ import torch
 from umd_engine.engine.backends.batches import in_sizes
 from umd_engine.engine.backends.eager import autocast_of, set_tf32
 from umd_engine.engine.backends.graphs import CapturedCall
+from umd_engine.engine.staging import staged
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Tensors
 from umd_engine.kernels.norm_act import fuse_norm_act
@@ -41,7 +42,7 @@ class FusedSession:
         self._captured: dict[int, CapturedCall] = {}
 
     def run(self, inputs: Tensors) -> Tensors:
-        inputs = tuple(x.to(self.device, non_blocking=True) for x in inputs)
+        inputs = staged(inputs, self.device)
         if self.device.type == "cuda":
             return in_sizes(self._replay, inputs, SIZES)
         with torch.no_grad():  # not inference_mode: sinks work on the outputs in place

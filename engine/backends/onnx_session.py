@@ -10,6 +10,7 @@ import torch
 
 from umd_engine.engine.backends.batches import in_sizes
 from umd_engine.engine.backends.onnx_providers import Provider, compute_stream, own_provider, tensorrt_provider
+from umd_engine.engine.staging import staged
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Tensors
 from umd_engine.errors import BackendError
@@ -58,7 +59,7 @@ class OnnxSession:
         self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
     def run(self, inputs: Tensors) -> Tensors:
-        inputs = tuple(x.to(self.device, non_blocking=True).contiguous() for x in inputs)
+        inputs = tuple(x.contiguous() for x in staged(inputs, self.device))
         if self._stream is None:
             return self._bound(inputs)
         current = torch.cuda.current_stream(self.device)

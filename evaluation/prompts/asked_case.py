@@ -16,7 +16,7 @@ from umd_engine.evaluation.counting import voxel_ml
 from umd_engine.evaluation.prompts.label_source import LabelSource
 from umd_engine.evaluation.prompts.official_stream import OfficialStream
 from umd_engine.evaluation.prompts.protocols import NUMPY
-from umd_engine.evaluation.prompts.reference import OrganLabel, organ_labels
+from umd_engine.evaluation.prompts.reference import OrganLabel, organs_of
 from umd_engine.evaluation.prompts.replay_source import ReplaySource
 from umd_engine.evaluation.prompts.source import Place, Source
 from umd_engine.evaluation.prompts.subject_points import Points
@@ -62,7 +62,7 @@ def ask(case: Case, scan: Scan, points: Points, seed: int, device: torch.device,
             where=case.row.images[0],
             mend="add a label to the manifest, give --replay, or take a protocol without one (text)",
         )
-    builder = _Builder(case, scan, points, seed, _references(case, scan, device), began)
+    builder = _Builder(case, scan, points, seed, organs_of(scan, case.organs, device), began)
     sources: list[Source] = []
     settled: list[Row] = []
     errors: list[UmdEngineError] = []
@@ -125,12 +125,6 @@ def _click_rows(case: Case, source: Source) -> list[ClickRow]:
 def _row(case: Case, organ: str, repeat: int, step: int, **values: object) -> Row:
     key = replace(key_of(case, organ, repeat), step=step)
     return Row(**asdict(key), **case.prompt_columns, synthetic=case.row.synthetic, **values)  # type: ignore[arg-type]
-
-
-def _references(case: Case, scan: Scan, device: torch.device) -> Mapping[str, OrganLabel]:
-    if scan.label is None or scan.label_set is None:
-        return {}
-    return organ_labels(scan.label.voxels, scan.label_set, case.organs, device)
 
 
 class _Builder:

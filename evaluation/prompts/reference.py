@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from umd_engine.data.labelset import LabelSet
-from umd_engine.evaluation.counting import classes_of, compact
+from umd_engine.data.scan import Scan
+from umd_engine.evaluation.counting import Classes, classes_of, compact, reference_of
 from umd_engine.kernels.bounds import Bounds, bounds
 from umd_engine.models.mask import Mask, Triple
 
@@ -27,8 +28,20 @@ class OrganLabel:
     voxels: int
 
 
+def organs_of(scan: Scan, organs: Sequence[str], device: torch.device) -> Mapping[str, OrganLabel]:
+    """`organ_labels` of a scan, found once for all models that are asked for the same organs; none without a label.
+
+    Raises:
+        LabelError: more than 256 different ids.
+    """
+    label, label_set = reference_of(scan, device), scan.label_set
+    if label is None or label_set is None:
+        return {}
+    return scan.once(("organs", tuple(organs), device.type), lambda: organ_labels(label, label_set, organs, device))
+
+
 def organ_labels(
-    labels: np.ndarray, label_set: LabelSet, organs: Sequence[str], device: torch.device
+    labels: np.ndarray | Classes, label_set: LabelSet, organs: Sequence[str], device: torch.device
 ) -> Mapping[str, OrganLabel]:
     """The organs that the label set has; several ids are one organ, their union.
 
@@ -38,8 +51,10 @@ def organ_labels(
     Raises:
         LabelError: more than 256 different ids.
     """
-    classes, ids = compact(labels)
-    on_device = torch.from_numpy(np.array(classes, order="K")).to(device)  # torch takes no flipped array
+    classes, ids = (labels.voxels, labels.ids) if isinstance(labels, Classes) else compact(labels)
+    if isinstance(classes, np.ndarray):
+        classes = torch.from_numpy(np.array(classes, order="K"))  # torch takes no flipped array
+    on_device = classes.to(device)
     found = bounds(on_device, len(ids))
     known = {organ: classes_of(label_set.ids[organ], ids) for organ in organs if organ in label_set.ids}
     return {organ: _organ(on_device, numbers, found) for organ, numbers in known.items()}

@@ -18,6 +18,7 @@ from umd_engine.data.nifti import read_labels
 from umd_engine.data.patience import within
 from umd_engine.data.scan import Scan
 from umd_engine.data.volume import Volume
+from umd_engine.evaluation.counting import reference_of
 from umd_engine.evaluation.prompts.drawing import click_key, draw_on_scan
 from umd_engine.evaluation.prompts.reference import organ_labels
 from umd_engine.models.prompts import Point, world_of
@@ -91,8 +92,9 @@ class SubjectPoints:
     def _draw(self, row: ScanRow, scan: Scan) -> Points:
         label, label_set = _label_of(row, scan, self._wanted.timeout)
         organs = [organ for organ in label_set.ids if not self._wanted.organs or organ in self._wanted.organs]
+        here = reference_of(scan, self._device) if label is scan.label else None
         points: dict[tuple[str, str, int], Point] = {}
-        for organ, found in organ_labels(label.voxels, label_set, organs, self._device).items():
+        for organ, found in organ_labels(here or label.voxels, label_set, organs, self._device).items():
             for rule, repeat in product(sorted(self._wanted.rules), range(self._wanted.repeats)):
                 key = click_key(self._wanted.seed, (row.cohort, row.subject, organ), 0, repeat)
                 drawn = draw_on_scan(found, None, rule, key, label.spacing)

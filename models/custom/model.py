@@ -46,7 +46,8 @@ class OwnModel(Described):
         asked = [torch.tensor([number], device=data.device) for number in classes]
         sums = yield from sums_of(data, self.units[-1], windows_of(self.description), channels, asked)
         del data
-        return Segmentation(labels_of(sums, frame, self.turn, output, classes), self.organs)
+        labels = labels_of(sums, frame, self.turn, output, classes)
+        return Segmentation(labels.to(case.image.device), self.organs)  # sums may have gone to the host
 
 
 def load_own(name: str, path: Path, options: Options) -> OwnModel | PointModel | TextModel:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from umd_engine.engine.executor import is_out_of_memory
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.errors import CheckpointError, MissingFileError, ModelError
 from umd_engine.models.catalog.folder import sha256_of
@@ -43,7 +44,7 @@ class Opened(torch.nn.Module):
             return self.network(*inputs)
         except (RuntimeError, ValueError, AssertionError) as error:
             said = str(error).strip().splitlines() or [""]
-            if any(word in str(error).lower() for word in ("memory", "alloc")):
+            if is_out_of_memory(error):
                 raise  # the executor's to mend
             shapes = " and ".join(str(tuple(x.shape)) for x in inputs)
             raise ModelError(

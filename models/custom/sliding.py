@@ -66,7 +66,7 @@ def sums_of(
     times = max(len(asked), 1)
     sums = Accumulator(channels * times, shape, weights_of(windows).to(data.device))
     sink = _sink(sums, starts, (channels, *windows.patch), unit.name, times)
-    yield Work(unit, _items(padded, starts, windows.patch, asked), len(starts) * times, sink)
+    yield Work(unit, _items(padded, starts, windows.patch, asked), len(starts) * times, sink, sums.spill)
     low, high = torch.aminmax(sums.values)
     if not bool(torch.isfinite(low) & torch.isfinite(high)):
         raise ModelError(f"{unit.name} gives infinite or undefined values", mend="use --precision fp32 or bf16")
@@ -94,7 +94,7 @@ def _sink(
                 f"{name} gives {tuple(values.shape)} instead of {shape}",
                 mend="mend output.channels, windows.patch or network.output of the description",
             )
-        collected.append(values.to(sums.values.device))
+        collected.append(values)
         if len(collected) == asked:  # what a window is asked follows one another
             whole = collected[0] if asked == 1 else torch.cat(collected)
             collected.clear()

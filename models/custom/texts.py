@@ -68,7 +68,8 @@ class TextModel(Described):
         masks = []
         for row in range(len(vectors)):
             organ = Sums(sums.values[row : row + 1], sums.total)
-            masks.append(Mask.of(labels_of(organ, frame, self.turn, self.description.output)))
+            labels = labels_of(organ, frame, self.turn, self.description.output)
+            masks.append(Mask.of(labels.to(case.image.device)))  # sums may have gone to the host
         return masks
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,10 @@ class NnInteractive:
         voxels, crop = math.prod(shape), math.prod(LARGEST * n for n in self.patch)
         canvas = math.prod(n + max(self.patch) for n in shape)  # the file's axes may lie in any order
         return 4 * voxels + organs * (voxels + canvas) + 5 * max(voxels, crop)
+
+    @property
+    def preparation(self) -> Hashable:
+        return "nninteractive", self.options.official
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         """One image, in its file's own order of axes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -122,8 +122,15 @@ class NnUNet:
         folds = 2 if len(self.units) > 1 else 1
         preparing = 2 * voxel * channels * here + 24 * max(here, there)  # image, its crop, float64 of one channel
         running = voxel * there * (heads * folds + 1) + 3 * voxel * here  # sums, weights; then two heads on the grid
-        kept = 2 * voxel * channels * there + (4 * channels + 2) * here  # prepared and padded; as stored, and labels
+        kept = 2 * voxel * channels * there + 2 * here  # prepared and padded; labels, turned to RAS+
         return int(kept + max(preparing, running))
+
+    @property
+    def preparation(self) -> Hashable:
+        """Of the plans, what `prepare_image` reads, and the reader's order."""
+        plans = self.plans
+        rules = repr((plans.normalization, plans.resampling))  # statistics are dictionaries
+        return "nnunet", len(plans.channels), plans.reorients, plans.transpose, plans.spacing, rules
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         """Images as channels on one grid, in the order of the model's `channel_names`."""
@@ -166,7 +173,7 @@ class NnUNet:
         labels = labels_from_logits(logits, case.prepared, self.plans, self.options.official).permute(2, 1, 0)
         if not self.plans.reorients:
             labels = torch.from_numpy(case.grid.to_canonical(labels.cpu().numpy()).copy("K")).to(labels.device)
-        return Segmentation(labels, self.organs)
+        return Segmentation(labels.to(case.prepared.data.device), self.organs)  # sums may have gone to the host
 
 
 def find_folds(folder: Path, options: Options) -> list[str]:

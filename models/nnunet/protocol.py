@@ -94,12 +94,12 @@ def logits_of(
         if sums is None or options.official:
             sums = Accumulator(heads, shape, weights, dtype)
         sink = (_averaging_sink if options.official else _sink)(sums, starts, turns)
-        yield Work(unit, _items(padded, starts, patch, turns), len(starts) * len(turns), sink)
+        yield Work(unit, _items(padded, starts, patch, turns), len(starts) * len(turns), sink, sums.spill)
         found = (Sums(sums.mean()) if options.official else Sums(sums.values)).crop(inner).values
         if not _finite(found):
             raise ModelError(f"{unit.name} gives infinite or undefined logits", mend="use --precision fp32 or bf16")
         if options.official:
-            means = found if means is None else means.add_(found)
+            means = found if means is None else means.add_(found.to(means.device))
     assert sums is not None
     if means is None:
         return sums.sums().crop(inner)
@@ -132,7 +132,7 @@ def _items(data: torch.Tensor, starts: list[Triple], patch: Triple, turns: list[
 def _sink(sums: Accumulator, starts: list[Triple], turns: list[tuple[int, ...]]) -> Callable[[int, Tensors], None]:
     def add(item: int, outputs: Tensors) -> None:
         window, turn = divmod(item, len(turns))
-        sums.add(starts[window], outputs[0].to(sums.values.device), [axis - 1 for axis in turns[turn]])
+        sums.add(starts[window], outputs[0], [axis - 1 for axis in turns[turn]])
 
     return add
 
@@ -144,7 +144,7 @@ def _averaging_sink(
 
     def add(item: int, outputs: Tensors) -> None:
         window, turn = divmod(item, len(turns))
-        logits = outputs[0].to(sums.values.device)
+        logits = outputs[0]
         if turn == 0:
             mean[:] = [logits]
         else:

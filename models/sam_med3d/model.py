@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,10 @@ class SamMed3D:
         # float32 crop before and after its z-score, float32 logits and their sigmoid, masks of crop, lattice and scan
         organ = 4 * 4 * crop + 3 * crop + 2 * pasted
         return int(2 * 4 * scan + organs * organ)
+
+    @property
+    def preparation(self) -> Hashable:
+        return "sam-med3d"
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         """The scan in its file's order on the device; nothing is resampled before a crop is known.

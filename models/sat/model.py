@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -89,6 +89,10 @@ class Sat:
         sums = 4 * (organs + 1) * slab + 4 * organs * x * y
         windows = 4 * organs * math.prod(PATCH)
         return int(4 * x * y * z + max(preparing, sums + windows + finishing + organs * scan // 8))
+
+    @property
+    def preparation(self) -> Hashable:
+        return "sat", self.options.modality, self.options.official
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         image = only_image(self.name, images)

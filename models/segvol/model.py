@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,10 @@ class SegVol:
         organ = 4 * window + AT_ONCE * (embedding + 4 * window) + 5 * region  # logits; sums and mask
         last = 9 * region  # of the organ that ends: summed weights, sigmoid, what is decided
         return int(4 * (scan + window) + embedding + max(preparing, organs * organ + last))
+
+    @property
+    def preparation(self) -> Hashable:
+        return "segvol", self.options.official
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         image = only_image(self.name, images)

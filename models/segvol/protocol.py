@@ -112,17 +112,17 @@ def zoom_in(
         numbers = range(first, min(first + AT_ONCE, len(region.starts)))
         embeddings: dict[int, torch.Tensor] = {}
         windows = ((region.window(case.image, region.starts[number]),) for number in numbers)
-        yield Work(pieces.encoder, windows, len(numbers), _keep(embeddings, numbers))
+        yield Work(pieces.encoder, windows, len(numbers), _keep(embeddings, numbers), sums.spill)
         asked = {number: _window_inputs(prompts, number, text, draws, key) for number in numbers}
         logits: dict[int, torch.Tensor] = {}
         for shape in dict.fromkeys(shape for shape, _ in asked.values()):
             alike = [number for number in numbers if asked[number][0] == shape]
             items = ((embeddings[number], *asked[number][1]) for number in alike)
-            yield Work(pieces.decoder(shape), items, len(alike), _keep(logits, alike))
+            yield Work(pieces.decoder(shape), items, len(alike), _keep(logits, alike), sums.spill)
         for number in numbers:  # in order: a sum's last bits depend on it
             sums.add(region.starts[number], enlarge(logits[number])[None])
     inner = tuple(slice(lo, lo + n) for lo, n in zip(region.padding, region.size, strict=True))
-    return sums.mean()[0][inner]
+    return sums.mean()[0][inner].to(case.image.device)  # sums may have gone to the host
 
 
 def enlarge(logits: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ class _Loaded:
     @property
     def protocol(self) -> Mapping[str, Any]:
         return {"name": self.recipe.name, **asdict(self.options), **self.recipe.described(self.options)}
+
+    @property
+    def preparation(self) -> Hashable:
+        return "vista3d", self.recipe.window, self.options.images, self.options.protocol, self.options.official
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         """At 1.5 mm, cut to what is above 0, scaled to [0, 1].

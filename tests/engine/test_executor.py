@@ -14,7 +14,7 @@ from umd_engine.engine.executor import Executor, Job, run_program
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.engine.windows import gaussian_weights, window_grid
 from umd_engine.engine.work import Work, call
-from umd_engine.errors import OutOfMemoryError, UmdEngineError, VoxelError
+from umd_engine.errors import UmdEngineError, VoxelError
 from umd_engine.models.ready import open_unit
 
 PATCH = (8, 8, 8)
@@ -128,36 +128,6 @@ def test_a_failing_case_becomes_a_typed_error_and_stops_nobody(click_unit, caplo
     assert outcomes["good"].error is None
     assert torch.allclose(outcomes["good"].result, run_program(clicks(click_unit, x, 3), opener))
     assert outcomes["good too"].error is None
-
-
-class SmallDevice:
-    """A session with room for `room` items a call; what a full device says beyond that."""
-
-    def __init__(self, session, room):
-        self.session, self.room = session, room
-
-    def run(self, inputs):
-        if len(inputs[0]) > self.room:
-            raise torch.OutOfMemoryError("no room")
-        return self.session.run(inputs)
-
-
-def test_out_of_memory_halves_the_batch_and_is_remembered(click_unit):
-    executor = Executor(lambda unit: SmallDevice(opener(unit), 3), batch_size=8, max_live=16)
-    x = torch.randn(16, 4)
-    jobs = [Job(i, 0, partial(clicks, click_unit, x[i], 4)) for i in range(16)]
-    outcomes = {o.key: o for o in executor.run(jobs)}
-    for i in range(16):
-        assert torch.allclose(outcomes[i].result, run_program(clicks(click_unit, x[i], 4), opener), atol=1e-6)
-    assert executor.scheduler._limits == {0: 2}
-
-
-def test_a_case_that_does_not_fit_alone_is_a_status(click_unit):
-    executor = Executor(lambda unit: SmallDevice(opener(unit), 0), batch_size=4, max_live=4)
-    jobs = [Job(i, 0, partial(clicks, click_unit, torch.ones(4), 1)) for i in range(3)]
-    outcomes = list(executor.run(jobs))
-    assert [type(o.error) for o in outcomes] == [OutOfMemoryError] * 3
-    assert all(o.error.status == "out-of-memory" for o in outcomes)
 
 
 class Picky:

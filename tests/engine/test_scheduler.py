@@ -97,3 +97,23 @@ def _another(scheduler):
     scheduler.finish(0)
     scheduler.submit(0)
     return scheduler.admit()
+
+
+def test_one_program_alone_is_let_in_whatever_it_declares():
+    scheduler = Scheduler(budget=10, max_live=4)
+    large, small = scheduler.submit(100), scheduler.submit(1)
+    assert scheduler.admit() == large and scheduler.admit() is None
+    scheduler.finish(large)
+    assert scheduler.admit() == small
+
+
+def test_what_programs_hold_together_counts_once_and_for_as_long_as_one_lives():
+    scheduler = Scheduler(budget=20, max_live=4)
+    first, second = scheduler.submit(3, {"scan": 10}), scheduler.submit(3, {"scan": 10})
+    other, last = scheduler.submit(3, {"other": 5}), scheduler.submit(3, {"other": 5})
+    assert [scheduler.admit(), scheduler.admit()] == [first, second] and scheduler.declared == 16
+    assert scheduler.admit() is None  # 16 + 3 + 5
+    scheduler.finish(first)
+    assert scheduler.declared == 13 and scheduler.admit() is None
+    scheduler.finish(second)
+    assert [scheduler.admit(), scheduler.admit()] == [other, last] and scheduler.declared == 11

@@ -87,6 +87,16 @@ def test_batch_size_and_company_do_not_change_a_row(cohort, run, tmp_path):
     assert counts_of(tmp_path / "run") == counts_of(run)
 
 
+def test_a_case_larger_than_the_memory_runs_alone(cohort, run, tmp_path):
+    evaluate(cohort, tmp_path / "run", "--memory", "1MB")
+    assert counts_of(tmp_path / "run") == counts_of(run)
+
+
+def test_memory_that_is_no_amount_is_refused_before_any_work(cohort, tmp_path):
+    assert "--memory" in evaluate(cohort, tmp_path / "run", "--memory", "20TB", code=1).stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_onnxruntime_agrees_within_a_few_voxels_under_another_plan(cohort, run, tmp_path, monkeypatch):
     monkeypatch.setenv("UMD_ENGINE_CACHE", str(tmp_path / "cache"))
     evaluate(cohort, tmp_path / "run", "--backend", "onnxruntime", "--limit", 1)
