@@ -2,7 +2,9 @@
 
 import csv
 import inspect
+import io
 import json
+import tracemalloc
 import zipfile
 
 import nibabel
@@ -178,6 +180,22 @@ def test_files_that_hold_no_vectors(tmp_path):
     file.unlink()
     with pytest.raises(MissingFileError, match="vectors"):
         load(path)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((1 << 46,), 8), ((1 << 24,), 1 << 26), ((3,), 1 << 26)])
+def test_vectors_are_not_unpacked_before_their_shape_is_known(shape, size, tmp_path):
+    path = described(tmp_path)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "organs.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("liver.npy", header.getvalue() + bytes(size))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match="shape"):
+            load(path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript", "pt2", "python"])
