@@ -93,7 +93,7 @@ def test_a_grid_in_metres_is_refused_and_windows_are_counted_without_a_list(tmp_
     for run in (count_windows, lambda model, image: segment(model, image)):
         with pytest.raises(ModelError, match=r"its grid has 31000 x .*in mm\?"):
             run(model, scan())
-    fine = load(describe(tmp_path, network, grid={"spacing": [0.04] * 3}, windows__overlap=0.75))
+    fine = load(describe(tmp_path, network, grid={"spacing": [0.05] * 3}, windows__overlap=0.75))
     tracemalloc.start()
     assert count_windows(fine, scan()) > 1_000_000 and tracemalloc.get_traced_memory()[1] < 1e6
     tracemalloc.stop()
