@@ -41,7 +41,7 @@ def bytes_text(count: int) -> str:
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     prompts = ", ".join(row["prompts"]) or "none"
-    return (row["model"], prompts, row["patch"], row["spacing"], size_of(row["parameters"]), _found(row))
+    return (row["model"], prompts, row["patch"], row["spacing"], size_of(row["parameters"], row["patch"]), _found(row))
 
 
 def _found(row: Mapping[str, Any]) -> str:

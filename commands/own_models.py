@@ -53,6 +53,7 @@ def try_(
     from umd_engine.engine.backends.device import resolve_device
     from umd_engine.evaluation.loading import parse_requests
     from umd_engine.evaluation.trying import try_prompted
+    from umd_engine.evaluation.wording import plain
     from umd_engine.models.custom.picture import check_picture, draw_planes
     from umd_engine.models.model import is_prompted
 
@@ -74,15 +75,16 @@ def try_(
         trial = _try_plain(loaded, channels, files, resolve_device(device))
     title = f"{request.title}{', on a synthetic phantom, no patient' if trial.synthetic else ''}"
     segmentation = trial.segmentation
-    draw_planes(trial.images[0], segmentation.labels.cpu().numpy(), segmentation.organs, title, target)
+    organs = {plain(organ): ids for organ, ids in segmentation.organs.items()}
+    draw_planes(trial.images[0], segmentation.labels.cpu().numpy(), organs, title, target)
     if as_json:
         told = {"organs_ml": trial.millilitres, "synthetic": trial.synthetic, "seconds": trial.seconds}
         click.echo(json.dumps({**told, "failed": failed, "weights": loaded.weights, "picture": str(target)}, indent=1))
     else:
         for organ, volume in trial.millilitres.items():
-            click.echo(f"{organ}: {volume:.1f} ml{'' if volume else ', nothing found'}")
+            click.echo(f"{plain(organ)}: {volume:.1f} ml{'' if volume else ', nothing found'}")
         for organ, reason in failed.items():
-            click.echo(f"{organ}: {reason}")
+            click.echo(plain(f"{organ}: {reason}"))
         click.echo(f"{trial.seconds:.1f} s; picture in {target}{' (synthetic scan)' if trial.synthetic else ''}")
     if failed and not trial.millilitres:
         sys.exit(1)

@@ -27,10 +27,27 @@ def window_starts(size: int, patch: int, step: float) -> list[int]:
     return [int(np.round(span / (count - 1) * i)) for i in range(count)]
 
 
+def flush_starts(size: int, patch: int, overlap: float) -> list[int]:
+    """Starts along one axis as MONAI's: steps of int(patch * (1 - overlap)), the last window moved back to the end."""
+    assert size >= patch
+    step = max(int(patch * (1 - overlap)), 1)
+    count = -(-(size - patch) // step) + 1
+    return [min(number * step, size - patch) for number in range(count)]
+
+
 def window_grid(shape: Triple, patch: Triple, step: float = 0.5) -> list[Triple]:
     """Start corners of all windows, the last axis running fastest."""
     starts = (window_starts(n, p, step) for n, p in zip(shape, patch, strict=True))
     return list(itertools.product(*starts))  # type: ignore[arg-type]
+
+
+def centred_gaussian(patch: Triple, sigma_scale: float = 0.125, smallest: float = 1e-3) -> torch.Tensor:
+    """MONAI's weights float32 [*patch]: exp(-x^2 / (2 (p * sigma_scale)^2)) around the middle, at least `smallest`."""
+    weights = torch.ones(())
+    for n in patch:
+        line = torch.arange(n, dtype=torch.float32) - (n - 1) / 2
+        weights = weights[..., None] * torch.exp(line**2 / (-2 * (n * sigma_scale) ** 2))
+    return weights.clamp_(min=max(float(weights.min()), smallest))
 
 
 def gaussian_weights(patch: Triple, dtype: torch.dtype, sigma_scale: float = 0.125, peak: float = 10.0) -> torch.Tensor:

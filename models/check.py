@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
-from umd_engine.errors import CheckpointError, DataError, ModelError, UmdEngineError
+from umd_engine.errors import BackendError, CheckpointError, DataError, ModelError, UmdEngineError
 from umd_engine.models.catalog import Request, entry
 from umd_engine.models.catalog.folder import sha256_of
+from umd_engine.models.custom.described import Described
+from umd_engine.models.custom.onnx_file import OnnxNetwork
 from umd_engine.models.fetch.record import recorded_hash
 from umd_engine.models.model import Model, PromptedModel, is_prompted
 
@@ -21,7 +23,7 @@ class Checked:
     """What an examination found.
 
     Attributes:
-        files: path -> SHA-256 of its bytes.
+        files: path -> SHA-256 of its bytes; a described model's network files as its description has them.
         weights: SHA-256 of all weights as results name it; empty where they did not load.
         parameters: of the network's pieces that a run calls; 0 where they did not load.
         faults: a sentence each; empty where all is well.
@@ -53,6 +55,9 @@ def check(request: Request, settings: Mapping[str, str]) -> Checked:
     loaded, error = _loaded(request, settings)
     if error is not None:
         faults.append(str(error))
+    if isinstance(loaded, Described):
+        files |= {file: digest for file, digest in loaded.protocol["files"].items() if digest not in files.values()}
+        faults += _opened(loaded)
     named = error if isinstance(error, CheckpointError) else CheckpointError("none")
     return Checked(
         request.title,
@@ -84,6 +89,17 @@ def _loaded(
         return request.load(settings), None
     except (ModelError, DataError) as error:
         return None, error
+
+
+def _opened(model: Described) -> Iterator[str]:
+    """What keeps ONNX Runtime from opening a network file."""
+    for unit in model.units:
+        network = unit.module.network
+        if isinstance(network, OnnxNetwork):
+            try:
+                network.open(torch.device("cpu"))
+            except BackendError as error:
+                yield str(error)
 
 
 def _against_record(files: Mapping[str, str]) -> Iterator[str]:

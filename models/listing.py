@@ -38,9 +38,9 @@ def describe_all() -> list[dict[str, Any]]:
     return [describe(known) for known in CATALOG.values()]
 
 
-def size_of(parameters: int | None) -> str:
-    """A number of parameters in millions, for people."""
-    return "plans" if parameters is None else f"{parameters / 1e6:.2f} M"
+def size_of(parameters: int | None, patch: str) -> str:
+    """A number of parameters in millions, for people; unknown, what decides it is what decides the patch."""
+    return patch if parameters is None else f"{parameters / 1e6:.2f} M"
 
 
 def _published(known: Entry) -> Mapping[str, Any] | None:
@@ -60,7 +60,7 @@ def markdown_table() -> str:
             ", ".join(known.prompts) or "none",
             known.patch,
             known.spacing,
-            size_of(sum(known.parameters.values()) or None),
+            size_of(sum(known.parameters.values()) or None, known.patch),
             known.needs,
             published_text(_published(known), known.otherwise),
             f"code {known.code_licence}; weights {known.weights_licence}",

@@ -48,7 +48,7 @@ class OnnxSession:
             self.session = runtime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's own have no class in common
             raise BackendError(
-                f"ONNX Runtime cannot open it: {_one_line(error)}", where=path, mend="delete it and export it again"
+                f"ONNX Runtime cannot open it: {_one_line(error)}", where=path, mend="put a new export in its place"
             ) from None
         _check_offered(providers[0][0], self.session.get_providers(), device)
         self.device = device

@@ -76,8 +76,8 @@ class Described:
             there = math.prod(stage.patch)
             if stage.grid.spacing is not None:
                 there = max(there, int(here * math.prod(spacing) / math.prod(stage.grid.spacing)))
-            elif stage.grid.shape is None:
-                there = max(there, here)
+            else:
+                there = max(there, here if stage.grid.shape is None else math.prod(stage.grid.shape))
             assert isinstance(stage, Description | Localiser)
             summed = heads if stage is self.description else stage.output.channels
             most = max(most, 4 * there * (2 * channels + 2 * summed + 1))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from umd_engine.data.volume import Grid as ScanGrid
+from umd_engine.errors import ModelError
 from umd_engine.kernels.resample import affine, zoom
 from umd_engine.models.custom.description import Grid
 
 Triple = tuple[int, int, int]
 ORDERS = {"nearest": 0, "linear": 1, "cubic": 3}
+MOST = 1 << 31  # voxels of a lattice
 KEPT = 1e-3  # mm: an axis this near to the spacing asked for is left as it is
 WORLD = {"R": (0, False), "L": (0, True), "A": (1, False), "P": (1, True), "S": (2, False), "I": (2, True)}
 
@@ -119,7 +122,18 @@ def frame_of(grid: Grid, scan: ScanGrid, turn: Turn, box: tuple[Triple, Triple] 
 
     Args:
         box: low and high in turned voxels; None: the whole scan.
+
+    Raises:
+        ModelError: a lattice of more voxels than anything could hold.
     """
+    frame = _frame(grid, scan, turn, box)
+    if math.prod(frame.shape) > max(MOST, math.prod(frame.size)):
+        shape, size = (" x ".join(map(str, axes)) for axes in (frame.shape, frame.size))
+        raise ModelError(f"its grid has {shape} voxels for {size} of the scan", mend="is grid.spacing in mm?")
+    return frame
+
+
+def _frame(grid: Grid, scan: ScanGrid, turn: Turn, box: tuple[Triple, Triple] | None) -> Frame:
     full: Triple = tuple(scan.shape[axis] for axis in turn.axes)  # type: ignore[assignment]
     low, high = box if box is not None else ((0, 0, 0), full)
     size: Triple = tuple(b - a for a, b in zip(low, high, strict=True))  # type: ignore[assignment]

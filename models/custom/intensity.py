@@ -9,6 +9,7 @@ import torch
 
 from umd_engine.errors import VoxelError
 from umd_engine.models.custom.description import Affine, Quantiles, Rule, Window, ZScore
+from umd_engine.models.quantile import quantile
 
 TINY = 1e-8
 Measured = list[tuple[float, float]]  # the values of a channel's quantile rules, in their order
@@ -35,7 +36,8 @@ def apply_rules(channel: torch.Tensor, rules: Sequence[Rule], borrowed: Measured
         if isinstance(rule, Window):
             _map(channel, rule.low, rule.high, rule.to, rule.clip)
         elif isinstance(rule, Quantiles):
-            ends = waiting.pop(0) if rule.of == "localiser" and waiting else quantiles(channel, rule.low, rule.high)
+            own = rule.of != "localiser" or not waiting
+            ends = (quantile(channel, rule.low), quantile(channel, rule.high)) if own else waiting.pop(0)
             if not ends[1] > ends[0]:
                 raise VoxelError("two quantiles are the same", where=str(where or "image"), mend="check the image")
             measured.append(ends)
@@ -46,19 +48,6 @@ def apply_rules(channel: torch.Tensor, rules: Sequence[Rule], borrowed: Measured
             assert isinstance(rule, Affine)
             channel.mul_(rule.scale).add_(rule.offset)
     return measured
-
-
-def quantiles(values: torch.Tensor, low: float, high: float) -> tuple[float, float]:
-    """Two quantiles with linear interpolation (NumPy's and torch's default), of any number of voxels."""
-    return _quantile(values.flatten(), low), _quantile(values.flatten(), high)
-
-
-def _quantile(flat: torch.Tensor, share: float) -> float:
-    at = share * (len(flat) - 1)
-    below = math.floor(at)
-    first = float(flat.kthvalue(below + 1).values)
-    second = float(flat.kthvalue(min(below + 2, len(flat))).values)
-    return first + (second - first) * (at - below)
 
 
 def _map(channel: torch.Tensor, low: float, high: float, to: tuple[float, float], clip: bool) -> None:

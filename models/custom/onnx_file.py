@@ -14,6 +14,7 @@ from umd_engine.engine.unit import TensorSpec
 from umd_engine.errors import BackendError, CheckpointError, ModelError, UnsupportedModelError
 
 OPSETS = range(11, 27)
+FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")  # of an output
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # others are operators from a library beside the file
 
 
@@ -31,11 +32,14 @@ class OnnxFacts:
     one: bool
 
 
-def check_onnx(path: Path, patch: Sequence[int], channels: int, told: Sequence[TensorSpec]) -> OnnxFacts:
+def check_onnx(
+    path: Path, patch: Sequence[int], channels: int, told: Sequence[TensorSpec], output: int = 0
+) -> OnnxFacts:
     """Look at a file without loading its weights.
 
     Args:
-        patch: voxels that it will be called with. told: what it takes after the image.
+        path: the file itself, no link to it.
+        patch: voxels that it will be called with. told: what it takes after the image. output: the one that is used.
 
     Raises:
         CheckpointError: no ONNX file; external data that leaves the file's folder or is missing.
@@ -62,10 +66,15 @@ def check_onnx(path: Path, patch: Sequence[int], channels: int, told: Sequence[T
         fault = f"it has {len(given)} inputs, not {', '.join(['image', *(spec.name for spec in told)])}"
         raise ModelError(fault, where=path, mend="mend prompts, or export again")
     batches = {_checked(given[0], [None, channels, *patch], "input", path)}
+    _check_type(given[0], ("FLOAT",), "input", path)
     for value, spec in zip(given[1:], told, strict=True):
+        _check_type(value, ("INT64" if spec.dtype is torch.int64 else "FLOAT",), spec.name, path)
         if spec.name == "embedding":
             batches.add(_checked(value, [None, *spec.shape], spec.name, path))
-    _checked(model.graph.output[0], [None, None, None, None, None], "output", path)
+    if output >= len(model.graph.output):
+        raise ModelError(f"it has {len(model.graph.output)} outputs", where=path, mend="mend network.output")
+    _checked(model.graph.output[output], [None, None, None, None, None], "output", path)
+    _check_type(model.graph.output[output], FLOATS, "output", path)
     if fixed := batches - {None, 1}:
         raise ModelError(f"its batch is fixed at {fixed.pop()}", where=path, mend="export it with a batch of 1 or any")
     return OnnxFacts(opset, external, 1 in batches)
@@ -79,11 +88,18 @@ class OnnxNetwork(torch.nn.Module):
         self.path = path
         self._sessions: dict[torch.device, OnnxSession] = {}
 
-    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        device = inputs[0].device
+    def open(self, device: torch.device) -> OnnxSession:
+        """The device's session.
+
+        Raises:
+            BackendError: ONNX Runtime cannot open the file, or not on this device.
+        """
         if device not in self._sessions:
             self._sessions[device] = OnnxSession(self.path, device)
-        return self._sessions[device].run(inputs)
+        return self._sessions[device]
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.open(inputs[0].device).run(inputs)
 
 
 def _read(path: Path) -> Any:
@@ -131,9 +147,8 @@ def _tensors(model: Any) -> Iterator[Any]:
 
 
 def _check_place(name: str, path: Path) -> None:
-    folder = path.resolve().parent
-    target = folder / name
-    if Path(name).is_absolute() or not target.resolve().is_relative_to(folder):
+    target = path.parent / name
+    if Path(name).is_absolute() or not target.resolve().is_relative_to(path.parent.resolve()):
         raise CheckpointError(
             f"its external data '{name}' lies outside the file's folder", where=path, mend="put both in one folder"
         )
@@ -155,6 +170,17 @@ def _checked(value: Any, wanted: Sequence[int | None], what: str, path: Path) ->
             mend="mend channels, the patch or texts of the description, or export it again",
         )
     return found[0]
+
+
+def _check_type(value: Any, wanted: Sequence[str], what: str, path: Path) -> None:
+    """Raise ModelError for an input or output of another element type; one that the file leaves open is any."""
+    from onnx import TensorProto
+
+    kinds = TensorProto.DataType
+    number = value.type.tensor_type.elem_type
+    if number and number not in {kinds.Value(name) for name in wanted}:
+        found = kinds.Name(number) if number in kinds.values() else number
+        raise ModelError(f"its {what} is {found}, not {' or '.join(wanted)}", where=path, mend="export it again")
 
 
 def _words(shape: Sequence[int | None]) -> str:

@@ -6,6 +6,7 @@ import importlib.util
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import torch
 
 from umd_engine.engine.executor import is_out_of_memory
 from umd_engine.engine.unit import TensorSpec, Unit
-from umd_engine.errors import CheckpointError, MissingFileError, ModelError
+from umd_engine.errors import CheckpointError, MissingFileError, ModelError, UmdEngineError
 from umd_engine.models.catalog.folder import sha256_of
-from umd_engine.models.checkpoint import load_checkpoint, load_strictly
+from umd_engine.models.checkpoint import hash_of_weights, load_checkpoint, load_strictly
 from umd_engine.models.custom.description import CODE_FORMATS, Network, Stage
 from umd_engine.models.custom.trust import require_trust
 
@@ -23,13 +24,18 @@ from umd_engine.models.custom.trust import require_trust
 class Opened(torch.nn.Module):
     """A network file behind one face: a tensor an input, one tensor out.
 
+    Args:
+        where: the network's file, for errors.
+
     Attributes:
         runtime: the backend that runs it.
     """
 
-    def __init__(self, network: torch.nn.Module, digest: str, runtime: str, output: int = 0, one: bool = False):
+    def __init__(
+        self, network: torch.nn.Module, digest: str, runtime: str, where: Path, output: int = 0, one: bool = False
+    ):
         super().__init__()
-        self.network, self.digest, self.runtime = network, digest, runtime
+        self.network, self.digest, self.runtime, self.where = network, digest, runtime, where
         self.output, self.one = output, one
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
@@ -42,13 +48,17 @@ class Opened(torch.nn.Module):
         """What the network gives; what it raises, other than of memory, becomes an error of ours."""
         try:
             return self.network(*inputs)
-        except (RuntimeError, ValueError, AssertionError) as error:
-            said = str(error).strip().splitlines() or [""]
+        except (UmdEngineError, MemoryError):
+            raise
+        except Exception as error:  # whatever the user's own code raises
+            said = str(error).strip().splitlines() or [type(error).__name__]
             if is_out_of_memory(error):
                 raise  # the executor's to mend
             shapes = " and ".join(str(tuple(x.shape)) for x in inputs)
             raise ModelError(
-                f"the network fails on {shapes}: {said[-1][:160]}", mend="mend the description, or the network"
+                f"the network fails on {shapes}: {said[-1][:160]}",
+                where=self.where,
+                mend="mend the description, or the network",
             ) from None
 
     def train(self, mode: bool = True) -> Opened:
@@ -60,9 +70,16 @@ class Opened(torch.nn.Module):
             found = list(found.values())
         if isinstance(found, list | tuple):
             if self.output >= len(found):
-                raise ModelError(f"the network has {len(found)} outputs", mend="mend network.output")
+                raise ModelError(f"the network has {len(found)} outputs", where=self.where, mend="mend network.output")
             found = found[self.output]
-        return found
+        if not isinstance(found, torch.Tensor) or not found.is_floating_point():
+            kind = found.dtype if isinstance(found, torch.Tensor) else type(found).__name__
+            raise ModelError(
+                f"the network gives {kind}, not a tensor of float32",
+                where=self.where,
+                mend="mend network.output, or give a value a voxel and class",
+            )
+        return found.float() if found.dtype is torch.float64 else found
 
     def extra_repr(self) -> str:
         return f"sha256={self.digest}"  # a unit's hash is made of its words and weights
@@ -73,7 +90,7 @@ class Piece:
     """A stage's network, opened.
 
     Attributes:
-        files: path as the description has it -> SHA-256.
+        files: path as the description has it -> SHA-256; FILE.py:FUNCTION -> that of the weights it returns.
         code: the format, where opening the file ran code that the user trusts; else empty.
     """
 
@@ -101,22 +118,22 @@ def open_network(
     if network.format == "onnx":
         from umd_engine.models.custom.onnx_file import OnnxNetwork, check_onnx
 
-        found = check_onnx(path, stage.patch, channels, told)
+        path = path.resolve()  # external data lies beside the file itself, not beside a link to it
+        found = check_onnx(path, stage.patch, channels, told, network.output)
         files = {network.file: sha256_of(path), **{name: sha256_of(path.parent / name) for name in found.external}}
         one = network.batch == "one" or found.one
-        return Piece(Opened(OnnxNetwork(path), _together(files), "onnxruntime", network.output, one), files)
+        return Piece(Opened(OnnxNetwork(path), _together(files), "onnxruntime", path, network.output, one), files)
     if network.format == "bundle":
-        return _bundle(path, network)
+        return _bundle(path, network, where)
     assert network.format in CODE_FORMATS
     require_trust(path, where, network.format, trust)
     files = {network.file: sha256_of(path)}
     if network.weights is not None:
-        weights = where.parent / network.weights
-        if not weights.is_file():
-            raise MissingFileError("no such weights", where=weights, mend=f"mend network.weights in {where}")
-        files[network.weights] = sha256_of(weights)
+        files[network.weights] = sha256_of(_weights(network.weights, where))
     module = {"torchscript": _torchscript, "pt2": _pt2, "python": _python}[network.format](path, network, where)
-    opened = Opened(module, _together(files), "torch", network.output, network.batch == "one")
+    if network.format == "python":  # its code may read weights from anywhere
+        files[f"{network.file}:{network.function}"] = hash_of_weights(module.state_dict())
+    opened = Opened(module, _together(files), "torch", path, network.output, network.batch == "one")
     return Piece(opened, files, network.format)
 
 
@@ -125,18 +142,27 @@ def unit_of(name: str, piece: Piece, stage: Stage, channels: int, told: Sequence
     return Unit(name, piece.module, (TensorSpec("image", (channels, *stage.patch)), *told), ("values",))
 
 
-def _bundle(path: Path, network: Network) -> Piece:
+def _weights(name: str, where: Path) -> Path:
+    if not (where.parent / name).is_file():
+        raise MissingFileError("no such weights", where=where.parent / name, mend=f"mend network.weights in {where}")
+    return where.parent / name
+
+
+def _bundle(path: Path, network: Network, where: Path) -> Piece:
     """The network of a MONAI bundle by its configs/inference.json; nothing of it is run."""
     from umd_engine.models.custom.bundle.config import Config
     from umd_engine.models.custom.bundle.network import build, load_weights, weights_file
 
     folder = path.parent.parent
     config = Config(folder, path.stem)
+    if config.path != path:
+        raise ModelError(f"a bundle's configuration is {config.path}", where=path, mend=f"mend network.file in {where}")
     module = build(config)
-    weights = network.weights or weights_file(config)
-    load_weights(module, folder / weights)
-    files = {network.file: sha256_of(path), weights: sha256_of(folder / weights)}
-    return Piece(Opened(module, _together(files), "torch", network.output, network.batch == "one"), files)
+    name = network.weights or weights_file(config)
+    weights = folder / name if network.weights is None else _weights(name, where)
+    load_weights(module, weights)
+    files = {network.file: sha256_of(path), name: sha256_of(weights)}
+    return Piece(Opened(module, _together(files), "torch", path, network.output, network.batch == "one"), files)
 
 
 def _together(files: Mapping[str, str]) -> str:
@@ -174,7 +200,8 @@ def _unreadable(path: Path, kind: str, error: Exception) -> CheckpointError:
 
 def _python(path: Path, network: Network, where: Path) -> torch.nn.Module:
     """What the file's function returns, with the weights, where they are given, loaded strictly."""
-    spec = importlib.util.spec_from_file_location(f"umd_engine_own_{path.stem}", path)
+    name = f"umd_engine_own_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceFileLoader(name, str(path)))
     assert spec is not None and spec.loader is not None and network.function is not None
     module = importlib.util.module_from_spec(spec)
     try:
@@ -187,7 +214,7 @@ def _python(path: Path, network: Network, where: Path) -> torch.nn.Module:
     if not isinstance(built, torch.nn.Module):
         raise ModelError(f"{network.function}() returns no torch.nn.Module", where=path, mend="return the network")
     if network.weights is not None:
-        weights = where.parent / network.weights
+        weights = _weights(network.weights, where)
         state = load_checkpoint(weights)
         if network.weights_key is not None:
             if network.weights_key not in state:

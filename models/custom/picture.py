@@ -58,6 +58,7 @@ def draw_planes(
     low, high = np.percentile(image.voxels, (1, 99.5))
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # nobody's own settings
+        matplotlib.rcParams["text.parse_math"] = False  # names may have a $
         figure = Figure(figsize=(HEIGHT * sum(widths) + 2.2, HEIGHT + 0.7), dpi=DPI, facecolor="white")
         panels = figure.subplots(1, 3, width_ratios=widths)
         for axes, (name, axis) in zip(panels, PLANES, strict=True):
@@ -65,7 +66,7 @@ def draw_planes(
             plane[axis] = int(middle[axis])  # type: ignore[call-overload]
             _draw_plane(axes, image, labels, organs, tuple(plane), axis, (float(low), float(high)))
             axes.set_title(f"{name}, voxel {int(middle[axis])}", fontsize=8)
-        shown = list(organs)[: len(COLOURS)]
+        shown = [f" {organ}" for organ in organs][: len(COLOURS)]  # what begins with _ is left out of a legend
         handles = [_patch(COLOURS[number]) for number in range(len(shown))]
         figure.legend(handles, shown, loc="center right", fontsize=8, frameon=False)
         figure.suptitle(title, fontsize=10)

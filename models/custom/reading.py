@@ -40,18 +40,32 @@ def as_description(content: Any, where: Path) -> Description:
         raise _explained(error, where) from None
 
 
-def _loaded(path: Path) -> Any:
+def parse_yaml(text: str) -> Any:
+    """What a YAML text says; plain values alone.
+
+    Raises:
+        ValueError: no YAML.
+    """
     import yaml  # type: ignore[import-untyped]
 
+    try:
+        return yaml.safe_load(text)
+    except (
+        Exception
+    ) as error:  # its constructors raise whatever comes, e.g. of !!int ''
+        first = str(error).splitlines() or [""]
+        raise ValueError(first[0][:120] or type(error).__name__) from None
+
+
+def _loaded(path: Path) -> Any:
     if not path.is_file():
         raise MissingFileError("no such description", where=path, mend="write one with umd-engine models new")
     if path.stat().st_size > LONGEST:
         raise ModelError("too long for a description", where=path, mend="give the YAML file, not the network")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise ModelError(f"not YAML: {first}", where=path, mend="check the file's indentation and quotes") from None
+        return parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"not YAML: {error}", where=path, mend="check the file's indentation and quotes") from None
 
 
 def _explained(error: ValidationError, where: Path) -> ModelError:

@@ -9,25 +9,24 @@ import torch
 
 from umd_engine.engine.accumulator import Accumulator, Sums
 from umd_engine.engine.unit import Unit
-from umd_engine.engine.windows import Triple, gaussian_weights, window_grid
+from umd_engine.engine.windows import Triple, centred_gaussian, flush_starts, gaussian_weights, window_starts
 from umd_engine.engine.work import Program, Tensors, Work
 from umd_engine.errors import ModelError
 from umd_engine.models.custom.description import Windows
 from umd_engine.models.nnunet.protocol import pad_to
 
-SMALLEST = 1e-3  # MONAI's floor of a window's weights
-
 
 def starts_of(shape: Triple, windows: Windows) -> list[Triple]:
     """First voxels of all windows, the last axis running fastest; a shape of at least the patch."""
+    return list(itertools.product(*lines_of(shape, windows)))  # type: ignore[arg-type]
+
+
+def lines_of(shape: Triple, windows: Windows) -> list[list[int]]:
+    """First voxels of the windows along each axis."""
+    pairs = zip(shape, windows.patch, strict=True)
     if windows.placing == "even":
-        return window_grid(shape, windows.patch, 1 - windows.overlap)
-    axes = []
-    for n, patch in zip(shape, windows.patch, strict=True):
-        step = max(int(patch * (1 - windows.overlap)), 1)
-        count = -(-(n - patch) // step) + 1
-        axes.append([min(number * step, n - patch) for number in range(count)])
-    return list(itertools.product(*axes))  # type: ignore[arg-type]
+        return [window_starts(n, patch, 1 - windows.overlap) for n, patch in pairs]
+    return [flush_starts(n, patch, windows.overlap) for n, patch in pairs]
 
 
 def weights_of(windows: Windows) -> torch.Tensor:
@@ -36,11 +35,7 @@ def weights_of(windows: Windows) -> torch.Tensor:
         return torch.ones(windows.patch)
     if windows.blending == "gaussian":
         return gaussian_weights(windows.patch, torch.float32, windows.sigma)
-    weights = torch.ones(())
-    for n in windows.patch:
-        line = torch.arange(n, dtype=torch.float32) - (n - 1) / 2
-        weights = weights[..., None] * torch.exp(line**2 / (-2 * (n * windows.sigma) ** 2))
-    return weights.clamp_(min=max(float(weights.min()), SMALLEST))
+    return centred_gaussian(windows.patch, windows.sigma)
 
 
 def sums_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from umd_engine.engine.unit import Unit
 from umd_engine.kernels.resample import affine
 from umd_engine.models.custom.described import Described, windows_of
 from umd_engine.models.custom.frame import frame_of
-from umd_engine.models.custom.sliding import starts_of
+from umd_engine.models.custom.sliding import lines_of
 from umd_engine.models.model import Model, Segmentation
 from umd_engine.models.ready import open_unit, runtime_of
 
@@ -62,7 +63,7 @@ def count_windows(model: object, image: Volume) -> int | None:
     windows = windows_of(model.description)
     shape = frame_of(model.description.grid, image.grid, model.turn).shape
     padded = tuple(max(n, patch) for n, patch in zip(shape, windows.patch, strict=True))
-    return len(starts_of(padded, windows))  # type: ignore[arg-type]
+    return math.prod(map(len, lines_of(padded, windows)))  # type: ignore[arg-type]
 
 
 def phantom_images(channels: Sequence[str], seed: int = 0) -> list[Volume]:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from umd_engine.errors import CheckpointError, MissingFileError, ModelError, Pro
 from umd_engine.models.catalog.folder import sha256_of
 
 SHOWN = 8  # texts that a message lists
-_DAMAGE = (ValueError, OSError, EOFError, KeyError, BadZipFile, NotImplementedError, zlib.error)
+_DAMAGE = (ValueError, OSError, EOFError, KeyError, BadZipFile, RuntimeError, zlib.error)
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,37 +58,54 @@ def read_vectors(path: Path, length: int) -> Vectors:
     if not path.is_file():
         raise MissingFileError("no such file of vectors", where=path, mend="mend texts.file of the description")
     found: dict[str, torch.Tensor] = {}
-    for text, array in _arrays(path).items():
-        fault = _fault(array, length)
-        if _plain(text) in found:
-            fault = "is there twice"
-        if fault:
-            mend = "save a float32 vector a text; texts.length says how long they are"
-            raise ModelError(f"'{text}' {fault}", where=path, mend=mend)
-        found[_plain(text)] = torch.from_numpy(array)
-    if not found:
-        raise ModelError("it holds no vector", where=path, mend="save a float32 vector a text with numpy.savez")
-    return Vectors(path, found, sha256_of(path))
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        with ZipFile(path) as stored:
+            for member in stored.infolist():
+                text, vector = _vector(stored, member, length, path)
+                if _plain(text) in found:
+                    raise _unfit(text, "is there twice", path)
+                found[_plain(text)] = torch.from_numpy(vector)
     except _DAMAGE as error:
         raise CheckpointError(
             f"not a readable .npz file of vectors ({type(error).__name__}: {str(error)[:80]})",
             where=path,
             mend="save it again with numpy.savez",
         ) from None
+    if not found:
+        raise ModelError("it holds no vector", where=path, mend="save a float32 vector a text with numpy.savez")
+    return Vectors(path, found, sha256_of(path))
 
 
-def _fault(array: np.ndarray, length: int) -> str:
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32:  # a member that is no array is bytes
-        return f"is {getattr(array, 'dtype', 'no array')}, not float32"
-    if array.shape != (length,):
-        return f"has the shape {list(array.shape)}, not [{length}]"
-    return "" if np.isfinite(array).all() else "is not finite"
+def _unfit(text: str, fault: str, path: Path) -> ModelError:
+    mend = "save a float32 vector a text; texts.length says how long they are"
+    return ModelError(f"'{text}' {fault}", where=path, mend=mend)
+
+
+def _vector(stored: ZipFile, member: ZipInfo, length: int, path: Path) -> tuple[str, np.ndarray]:
+    """A text and its float32 [length]; of an array that is no such vector only the header is read."""
+    text = member.filename.removesuffix(".npy")
+    if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise ValueError("packed as NumPy does not pack")
+    with stored.open(member) as file:
+        if text == member.filename:
+            raise _unfit(text, "is no array", path)
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError("an array with fields")
+        shape, _, dtype = _HEADERS[version](file)
+        if dtype.hasobject:
+            raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
+        if dtype != np.float32:
+            raise _unfit(text, f"is {dtype}, not float32", path)
+        if shape != (length,):
+            raise _unfit(text, f"has the shape {list(shape)}, not [{length}]", path)
+        content = file.read(4 * length + 1)  # one more: to the end, where the sum is checked
+    if len(content) != 4 * length:
+        raise ValueError(f"'{text}' is shorter or longer than its shape")
+    vector = np.frombuffer(content, np.float32).copy()
+    if not np.isfinite(vector).all():
+        raise _unfit(text, "is not finite", path)
+    return text, vector
 
 
 def _plain(text: str) -> str:

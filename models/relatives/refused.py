@@ -11,8 +11,8 @@ MEND = "describe the network in a my.yaml: umd-engine models new my.yaml, docs/c
 TRAINERS = {
     "STUNet": "STU-Net",
     "MedNeXt": "MedNeXt in nnU-Net",
+    "SwinUMamba": "Swin-UMamba",  # before the word that it holds
     "UMamba": "U-Mamba",
-    "SwinUMamba": "Swin-UMamba",
 }
 
 

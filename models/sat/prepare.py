@@ -13,6 +13,7 @@ from umd_engine.data.volume import Volume
 from umd_engine.errors import VoxelError
 from umd_engine.kernels.resample import affine
 from umd_engine.models.mask import Triple
+from umd_engine.models.quantile import quantile
 from umd_engine.models.sat.frame import Frame, lattice_shape, to_lattice
 
 HU = (-500.0, 1000.0)
@@ -94,13 +95,3 @@ def normalise(image: torch.Tensor, modality: str, volume: Volume) -> torch.Tenso
     if not deviation > 0:
         raise VoxelError("its foreground is all alike: there is nothing to see", where=volume.path, mend="check it")
     return image.sub_(mean).div_(deviation)
-
-
-def quantile(values: torch.Tensor, share: float) -> float:
-    """NumPy's linear quantile, exactly; torch's takes 16 M values at most."""
-    flat = values.flatten()
-    at = share * (len(flat) - 1)
-    below = math.floor(at)
-    first = float(flat.kthvalue(below + 1).values)
-    second = float(flat.kthvalue(min(below + 2, len(flat))).values)
-    return first + (second - first) * (at - below)

@@ -11,11 +11,11 @@ from torch import nn
 
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.errors import BackendError, CheckpointError, MissingFileError
+from umd_engine.models.catalog.entries import VISTA3D_FILES
 from umd_engine.models.checkpoint import load_checkpoint, load_strictly
 from umd_engine.models.mask import Triple
 
 WIDTH = 48  # channels of the features
-FILES = ("vista3d_pretrained_model/model.pt", "model.pt", "models/model.pt")
 
 
 def build_network(width: int = WIDTH) -> nn.Module:
@@ -64,7 +64,7 @@ def filled(network: nn.Module, state: dict[str, torch.Tensor], where: Path) -> n
 def _file(path: Path) -> Path:
     if not path.is_dir():
         return path
-    found = next((path / name for name in FILES if (path / name).is_file()), None)
+    found = next((path / name for name in VISTA3D_FILES if (path / name).is_file()), None)
     if found is None:
         raise MissingFileError("no model.pt there", where=path, mend="give the checkpoint, or the bundle's folder")
     return found

@@ -12,6 +12,7 @@ from umd_engine.data.plausibility import HU_AIR_OR_FAT
 from umd_engine.data.volume import Volume
 from umd_engine.errors import VoxelError
 from umd_engine.models.mask import Triple
+from umd_engine.models.quantile import quantile
 from umd_engine.models.vista3d.lattice import Lattice, axes_of, resampled
 from umd_engine.models.vista3d.options import Options
 from umd_engine.models.vista3d.recipe import MARGIN, Recipe
@@ -89,17 +90,8 @@ def _percentiles(image: torch.Tensor, official: bool) -> tuple[float, float]:
     if official and len(flat) <= BY_NUMPY:
         low, high = torch.quantile(flat, torch.tensor(PERCENTILES, device=flat.device) / 100).tolist()
         return low, high
-    low, high = (_percentile(flat, q) for q in PERCENTILES)
+    low, high = (quantile(flat, q / 100) for q in PERCENTILES)
     return low, high
-
-
-def _percentile(flat: torch.Tensor, percent: float) -> float:
-    """NumPy's linear percentile, on the device."""
-    at = percent / 100 * (len(flat) - 1)
-    below = math.floor(at)
-    first = float(flat.kthvalue(below + 1).values)
-    second = float(flat.kthvalue(min(below + 2, len(flat))).values)
-    return first + (second - first) * (at - below)
 
 
 def _check(image: torch.Tensor, volume: Volume, options: Options) -> None:

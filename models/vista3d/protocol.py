@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 
 from umd_engine.engine.unit import Unit
+from umd_engine.engine.windows import centred_gaussian
 from umd_engine.engine.work import Program, Tensors, Work
 from umd_engine.kernels.windows import finish
 from umd_engine.models.mask import Triple
 from umd_engine.models.vista3d.network import WIDTH, classified
 from umd_engine.models.vista3d.options import Options
 from umd_engine.models.vista3d.prepare import Case
-from umd_engine.models.vista3d.slabs import Finish, SlabSums, gaussian, slab_bytes, slowest_axis
+from umd_engine.models.vista3d.slabs import Finish, SlabSums, slab_bytes, slowest_axis
 
 AT_ONCE = 1 << 20  # logits of features that are there at once, but for those of one plane
 AIR = 0.05  # of the scaled range, -863 HU: above the noise of air
@@ -87,7 +88,7 @@ def walked(case: Case, walk: Pass, rows: Finish, blank: int = 0) -> Program[None
     image = padded(case.image, walk.patch, walk.padding)
     shape = (image.shape[0], image.shape[1], image.shape[2])
     gaussian_weights = walk.options.protocol == "research"
-    weights = (gaussian(walk.patch) if gaussian_weights else torch.ones(walk.patch)).to(image.device)
+    weights = (centred_gaussian(walk.patch) if gaussian_weights else torch.ones(walk.patch)).to(image.device)
     channels = walk.classes if walk.table is None else WIDTH
     sums = SlabSums(channels, shape, weights, walk.options.overlap, walk.axis(shape), rows, blank)
     windows = [image[box(start, walk.patch)] for start in sums.starts]

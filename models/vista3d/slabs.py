@@ -16,29 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
+from umd_engine.engine.windows import flush_starts
 from umd_engine.errors import ModelError
 from umd_engine.kernels.windows import accumulate
 from umd_engine.models.mask import Triple
 
 Finish = Callable[[int, torch.Tensor, torch.Tensor], None]
-SIGMA, SMALLEST = 0.125, 1e-3  # of MONAI's Gaussian weights: share of the patch; the least weight
-
-
-def starts_along(size: int, patch: int, overlap: float) -> list[int]:
-    """Starts along one axis at steps of int(patch * (1 - overlap)), the last window moved back to the end."""
-    assert size >= patch
-    step = patch if size == patch else max(int(patch * (1 - overlap)), 1)
-    count = math.ceil((size - patch) / step) + 1
-    return [min(i * step, size - patch) for i in range(count)]
-
-
-def gaussian(patch: Triple) -> torch.Tensor:
-    """Weights float32 [*patch]: exp(-x^2 / (2 (p / 8)^2)) around the middle, at least 0.001."""
-    weights = torch.ones(())
-    for n in patch:
-        x = torch.arange(-(n - 1) / 2, (n - 1) / 2 + 1, dtype=torch.float32)
-        weights = weights[..., None] * torch.exp(x**2 / (-2 * (n * SIGMA) ** 2))
-    return weights.clamp_(min=max(float(weights.min()), SMALLEST))
 
 
 def slowest_axis(shape: Triple, patch: Triple) -> int:
@@ -76,7 +59,7 @@ class SlabSums:
         blank: int = 0,
     ):
         patch = tuple(weights.shape)
-        lines = [starts_along(n, p, overlap) for n, p in zip(shape, patch, strict=True)]
+        lines = [flush_starts(n, p, overlap) for n, p in zip(shape, patch, strict=True)]
         self.starts = _in_layers(lines, axis)
         self.weights, self.axis, self.finish, self.blank = weights, axis, finish, blank
         held = [patch[a] if a == axis else n for a, n in enumerate(shape)]

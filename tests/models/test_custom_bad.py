@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tracemalloc
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from umd_engine.errors import (
     MissingFileError,
     ModelError,
     OptionError,
+    OutOfMemoryError,
     UnsupportedModelError,
     VoxelError,
 )
@@ -20,6 +22,7 @@ from umd_engine.evaluation.loading import parse_requests
 from umd_engine.models.catalog import Request
 from umd_engine.models.custom.reading import as_description, read_description
 from umd_engine.models.custom.template import FILES, template
+from umd_engine.models.custom.trial import count_windows
 
 ONNX = {"format": "onnx", "file": "net.onnx"}
 
@@ -58,6 +61,9 @@ def test_the_template_with_every_comment_taken_away_is_good_too():
         ({"grid__shape": [8, 8, 8]}, "spacing or shape"),
         ({"windows": None}, "windows"),
         ({"windows__overlap": 1.0}, "windows.overlap"),
+        ({"output__threshold": float("nan"), "output__activation": "none"}, "output.threshold"),
+        ({"grid__spacing": [1, 1, float("inf")]}, "grid.spacing.2"),
+        ({"intensity": [{"rule": "affine", "scale": float("inf")}]}, "intensity.0"),
         ({"orientation": "RLS"}, "orientation"),
         ({"intensity": [{"rule": "magic"}]}, "intensity.0"),
         ({"intensity": [{"rule": "window", "low": 3, "high": 1}]}, "low must be below high"),
@@ -81,11 +87,23 @@ def test_a_wrong_key_or_value_is_named(changes, words, tmp_path):
     assert caught.value.where == tmp_path / "mine.yaml" and caught.value.mend and "\n" not in str(caught.value)
 
 
+def test_a_grid_in_metres_is_refused_and_windows_are_counted_without_a_list(tmp_path):
+    network = save_as("torchscript", tmp_path, small_network())
+    model = load(describe(tmp_path, network, grid={"spacing": [0.0015] * 3}))
+    for run in (count_windows, lambda model, image: segment(model, image)):
+        with pytest.raises(ModelError, match=r"its grid has 31000 x .*in mm\?"):
+            run(model, scan())
+    fine = load(describe(tmp_path, network, grid={"spacing": [0.05] * 3}, windows__overlap=0.75))
+    tracemalloc.start()
+    assert count_windows(fine, scan()) > 1_000_000 and tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
 def test_files_that_are_no_description(tmp_path):
     path = tmp_path / "x.yaml"
     with pytest.raises(MissingFileError, match="models new"):
         Request.parse(str(path))
-    for text in ("- 1", "", "a: [", "\x00"):
+    for text in ("- 1", "", "a: [", "\x00", "[" * 5000, "licence: 2024-13-45", "licence: !!int ''"):
         path.write_text(text)
         with pytest.raises(ModelError):
             read_description(path)
@@ -156,14 +174,41 @@ def test_what_the_network_gives_must_fit_the_description(tmp_path):
         model.prepare([scan(), scan()], torch.device("cpu"))
 
 
-def onnx_file(tmp_path, change):
+@pytest.mark.parametrize(
+    ("forward", "words"),
+    [
+        ("{}['x']", "fails on .*: 'x'"),
+        ("1 + None", "fails on .*unsupported operand"),
+        ("None", "gives NoneType"),
+        ("[image, 'x']", "gives str"),
+        ("image.repeat(1, 3, 1, 1, 1).argmax(1, True)", "gives torch.int64"),
+    ],
+)
+def test_a_network_that_fails_when_it_is_called(forward, words, tmp_path):
+    (tmp_path / "net").write_text(  # whatever its ending
+        f"import torch\nclass Net(torch.nn.Module):\n    def forward(self, image):\n        return {forward}\n"
+    )
+    network = {"format": "python", "file": "net", "function": "Net", "output": int("'x'" in forward)}
+    with pytest.raises(ModelError, match=words) as caught:
+        segment(load(describe(tmp_path, network)), scan())
+    assert caught.value.where == tmp_path / "net" and caught.value.mend
+
+
+def test_running_out_of_memory_is_the_engines_to_mend(tmp_path):
+    text = "import torch\nclass Net(torch.nn.Module):\n    def forward(self, image):\n        raise MemoryError\n"
+    (tmp_path / "net.py").write_text(text)
+    with pytest.raises(OutOfMemoryError):
+        segment(load(describe(tmp_path, {"format": "python", "file": "net.py", "function": "Net"})), scan())
+
+
+def onnx_file(tmp_path, change, **network):
     import onnx
 
     save_as("onnx", tmp_path, small_network())
     model = onnx.load(str(tmp_path / "net.onnx"))
     change(model)
     onnx.save(model, str(tmp_path / "net.onnx"))
-    return describe(tmp_path, dict(ONNX))
+    return describe(tmp_path, ONNX | network)
 
 
 def _rank(model):
@@ -190,10 +235,34 @@ def _inputs(model):
     model.graph.input[1].name = "more"
 
 
+def _half(model):
+    model.graph.input[0].type.tensor_type.elem_type = 10
+
+
+def _numbers(model):
+    model.graph.output[0].type.tensor_type.elem_type = 7
+
+
+def _pooled_first(model):
+    from onnx import helper
+
+    model.graph.node.append(helper.make_node("GlobalAveragePool", [model.graph.output[0].name], ["mean"]))
+    model.graph.node.append(helper.make_node("Flatten", ["mean"], ["flat"]))
+    model.graph.output.insert(0, helper.make_tensor_value_info("flat", 1, ["n", 3]))
+
+
+def test_the_output_that_is_used_is_the_one_that_must_fit(tmp_path):
+    path = onnx_file(tmp_path, _pooled_first, output=1)
+    assert segment(load(path), scan()).labels.any()
+    for output, words in ((0, "its output is rank 2"), (7, "2 outputs")):
+        with pytest.raises(ModelError, match=words):
+            load(describe(tmp_path, ONNX | {"output": output}))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [(_rank, "its input is rank 4"), (_opset, "its opset is 9"), (_domain, "my.operators"), (_batch, "fixed at 3"),
-     (_inputs, "2 inputs")],
+     (_inputs, "2 inputs"), (_half, "its input is FLOAT16, not FLOAT"), (_numbers, "its output is INT64")],
 )  # fmt: skip
 def test_onnx_files_that_do_not_fit(change, words, tmp_path):
     path = onnx_file(tmp_path, change)
@@ -245,6 +314,11 @@ def test_external_data_in_the_folder_is_hashed_and_runs(tmp_path):
     parted = load(describe(tmp_path, dict(ONNX)))
     assert set(parted.protocol["files"]) == {"network:net.onnx", "network:w.bin"}
     assert torch.equal(segment(parted, scan()).labels, whole)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "net.onnx").symlink_to(tmp_path / "net.onnx")
+    (tmp_path / "linked" / "w.bin").write_bytes(bytes(9))  # beside the link, not beside the file
+    linked = load(describe(tmp_path / "linked", dict(ONNX)))
+    assert linked.weights == parted.weights and torch.equal(segment(linked, scan()).labels, whole)
 
 
 def test_the_documents_name_every_key():

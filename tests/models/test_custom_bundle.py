@@ -189,6 +189,24 @@ def test_a_description_may_take_a_bundles_network(tmp_path):
     assert set(torch.unique(found.labels).tolist()) <= {0, 1, 2}
 
 
+def test_the_bundle_file_that_is_named_is_the_one_that_is_read(tmp_path):
+    import shutil
+
+    bundle(tmp_path / "mine")
+    (tmp_path / "mine" / "other").mkdir()
+    shutil.copy(tmp_path / "mine/configs/inference.json", tmp_path / "mine/other/inference.json")
+    (tmp_path / "mine/configs/inference.yaml").write_text("network_def: {_target_: os.system}")
+    for file in ("configs/inference.yaml", "other/inference.json"):
+        with pytest.raises(ModelError, match=r"configuration is .*configs/inference\.json"):
+            load(describe(tmp_path, {"format": "bundle", "file": f"mine/{file}"}), trust=False)
+    (tmp_path / "mine/models/model.pt").rename(tmp_path / "w.pt")  # beside the description
+    network = {"format": "bundle", "file": "mine/configs/inference.json", "weights": "w.pt"}
+    files = load(describe(tmp_path, network), trust=False).protocol["files"]
+    assert list(files) == ["network:mine/configs/inference.json", "network:w.pt"]
+    with pytest.raises(MissingFileError, match="no such weights"):
+        load(describe(tmp_path, network | {"weights": "gone.pt"}), trust=False)
+
+
 def _set(way, value):
     def change(config):
         place = config
@@ -197,6 +215,25 @@ def _set(way, value):
         place[way[-1]] = value
 
     return change
+
+
+def _percentile(**changes):
+    return _set((*STEPS, 4), {"_target_": "ScaleIntensityRangePercentilesd", "keys": "image", "lower": 1, "upper": 99,
+                              "b_min": 0, "b_max": 1} | changes)  # fmt: skip
+
+
+def _components(**changes):
+    def change(config):
+        config["postprocessing"]["transforms"].insert(
+            3, {"_target_": "KeepLargestConnectedComponentd", "keys": "pred"} | changes
+        )
+
+    return change
+
+
+def _multiplied(config):
+    config["network_def"]["channels"] = "@a0"
+    config.update({f"a{i}": [f"@a{i + 1}"] * 20 for i in range(8)}, a8=1)
 
 
 STEPS, AFTER = ("preprocessing", "transforms"), ("postprocessing", "transforms")
@@ -224,6 +261,20 @@ RUNS = "$__import__('pathlib').Path('it_ran').touch()"
         (_set((*STEPS, 4, "speed"), 3), "ScaleIntensityRanged with speed"),
         (_set((*STEPS, 3, "padding_mode"), "zeros"), "Spacingd with padding_mode"),
         (_set((*STEPS, 2, "_target_"), "EnsureTyped"), "Orientationd"),
+        (_set((*STEPS, 3, "mode"), ["bilinear", "nearest"]), r"Spacingd with mode \['bil"),
+        (_percentile(lower=None), "lower None, which is no number"),
+        (_percentile(upper="99"), "upper '99', which is no number"),
+        (_set((*AFTER, 2), {"_target_": "AsDiscreted", "threshold": "abc"}), "threshold 'abc', which is no number"),
+        (_components(applied_labels="x"), "applied_labels that are no numbers"),
+        (_components(connectivity=4), "connectivity 4"),
+        (_components(connectivity=[1]), r"connectivity \[1\]"),
+        (_components(is_onehot=True), "is_onehot"),
+        (lambda config: (_percentile()(config), _set(("network_def",), "@net")(config)), "no dictionary"),
+        (_set(("network_def",), "@net"), "no network_def"),
+        (_multiplied, "references that multiply"),
+        (_set((*STEPS, 4, "b_max"), []), "intensity.0"),
+        (_set((*STEPS, 2, "_target_"), {"a": 1}), "preprocessing with"),
+        (_set(("network_def", "strides"), "$" + "-" * 3000 + "1"), "the expression"),
         (_set(("preprocessing",), "$@other"), "no Compose"),
         (_set((*AFTER, 0, "_target_"), "Lambdad"), "postprocessing with Lambdad"),
         (_set((*AFTER, 2, "argmax"), False), "neither argmax nor a threshold"),
@@ -252,6 +303,44 @@ def test_what_is_not_the_pattern_is_refused_and_not_run(change, words, tmp_path,
     assert not (tmp_path / "it_ran").exists()
 
 
+def _described(folder, change=lambda config: None, base=SPLEEN, names=("background", "liver", "spleen")):
+    config = copy.deepcopy(base)
+    change(config)
+    bundle(folder, base, names)
+    (folder / "configs" / "inference.json").write_text(json.dumps(config))
+    return Request.parse(str(folder)).load({}).description.output
+
+
+@pytest.mark.parametrize(("hops", "neighbours"), [(1, 6), (2, 18), (3, 26), (None, 26)])
+def test_components_are_joined_as_monai_joins_them(hops, neighbours, tmp_path):
+    from monai.transforms import KeepLargestConnectedComponent
+
+    from umd_engine.kernels.components import largest_component
+
+    output = _described(tmp_path, _components(connectivity=hops, is_onehot=False))
+    assert output.connectivity == neighbours and output.largest_component == ("liver", "spleen")
+    labels = (torch.rand((1, 20, 20, 20), generator=torch.Generator().manual_seed(1)) > 0.75).to(torch.uint8)
+    wanted = KeepLargestConnectedComponent(connectivity=hops)(labels.clone())[0] != 0
+    assert torch.equal(largest_component(labels[0], output.connectivity) != 0, wanted)
+
+
+def test_channel_0_keeps_its_components_unless_it_is_named(tmp_path):
+    assert _described(tmp_path, _components(), sigmoids()).largest_component == ("liver", "spleen")
+    assert _described(tmp_path, _components(applied_labels=0), sigmoids()).largest_component == ("background",)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.0, 0.3, 1.0, -2.0])
+def test_the_threshold_itself_is_above_it_as_in_monai(threshold, tmp_path):
+    from monai.transforms import AsDiscrete
+
+    limit = torch.tensor(threshold)
+    values = torch.stack([limit, torch.nextafter(limit, -limit.new_tensor(9.0)), limit + 0.1, limit - 0.1])
+    output = _described(tmp_path, _set((*AFTER, 2, "threshold"), threshold), sigmoids())
+    found = values.clone().sub_(output.threshold) > 0
+    wanted = AsDiscrete(threshold=threshold)(values[None])[0] != 0
+    assert found[0] and (torch.equal(found, wanted) or threshold == 0)  # at 0 the least normal number is 0
+
+
 def test_files_of_a_bundle_that_are_missing_or_broken(tmp_path):
     folder = bundle(tmp_path / "mine")
     request = Request.parse(str(folder))
@@ -264,7 +353,8 @@ def test_files_of_a_bundle_that_are_missing_or_broken(tmp_path):
     with pytest.raises(MissingFileError, match=r"other\.json"):
         request.load({"config": "other"})
     metadata = folder / "configs" / "metadata.json"
-    for text in ("{}", "[", "[]", '{"network_data_format": {"inputs": {}, "outputs": {}}}'):
+    many = metadata.read_text().replace('"num_channels": 1', '"num_channels": 1000000000000')
+    for text in ("{}", "[", "[]", '{"network_data_format": {"inputs": {}, "outputs": {}}}', many):
         metadata.write_text(text)
         with pytest.raises(CheckpointError):
             request.load({})

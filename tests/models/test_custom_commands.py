@@ -1,6 +1,7 @@
 """`models new`, `models check`, `models try` and `--model my.yaml`."""
 
 import json
+import warnings
 
 import pytest
 from click.testing import CliRunner
@@ -9,6 +10,7 @@ from custom_common import describe, save_as, scan, small_network
 from umd_engine.cli import main
 from umd_engine.data.nifti import write
 from umd_engine.errors import UnknownNameError
+from umd_engine.models.catalog.folder import sha256_of
 from umd_engine.models.custom.reading import read_description
 from umd_engine.models.custom.trial import phantom_images
 
@@ -41,6 +43,23 @@ def test_check_loads_and_hashes(tmp_path):
     assert any("did you mean windows" in fault for fault in broken["faults"])
 
 
+def test_check_opens_an_onnx_file_and_hashes_what_it_is_made_of(tmp_path):
+    import onnx
+
+    network = save_as("onnx", tmp_path, small_network())
+    file = tmp_path / "net.onnx"
+    model = onnx.load(str(file))
+    onnx.save(model, str(file), save_as_external_data=True, location="w.bin", size_threshold=0)
+    path = describe(tmp_path, network)
+    found = json.loads(run("models", "check", path, "--json").output)
+    assert found["files"]["network:w.bin"] == sha256_of(tmp_path / "w.bin") and len(found["files"]) == 3
+    assert sha256_of(file) in "".join(run("models", "check", path).output.split())
+    model.graph.node[-1].op_type = "NoSuch"
+    onnx.save(model, str(file))
+    (fault,) = json.loads(run("models", "check", path, "--json", code=1).output)["faults"]
+    assert "NoSuch" in fault and str(file) in fault and "delete" not in fault
+
+
 def test_try_runs_on_the_phantom_and_draws_it(tmp_path):
     path = describe(
         tmp_path, save_as("onnx", tmp_path, small_network(), (32, 32, 32)), windows=None,
@@ -54,6 +73,17 @@ def test_try_runs_on_the_phantom_and_draws_it(tmp_path):
     assert "synthetic" in run("models", "try", path, "--picture", picture, "--device", "cpu").output
     assert picture.read_bytes() == first
     assert ".png" in run("models", "try", path, "--picture", tmp_path / "a.txt", code=1).stderr
+
+
+def test_names_of_organs_are_shown_as_they_are(tmp_path):
+    organs = {"$\\bad$": 1, "_red\x1b[31m": 2}
+    path = describe(tmp_path, save_as("torchscript", tmp_path, small_network()), output__organs=organs)
+    write(tmp_path / "a.nii.gz", scan(), "")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*legend.*")
+        told = run("models", "try", path, "--trust", path, "--device", "cpu", "--picture", tmp_path / "a.png",
+                   "--image", tmp_path / "a.nii.gz").output  # fmt: skip
+    assert "$\\bad$: " in told and "_red\ufffd[31m: " in told and "\x1b" not in told
 
 
 def test_try_takes_images(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from custom_common import PATCH, describe, load, save_as, scan, segment, small_network
+from memory_common import peak
 from torch.nn.functional import interpolate
 
 from umd_engine.data.nifti import write
@@ -65,6 +66,28 @@ def test_windows_and_spacing_are_monais(orientation, spacing, blending, tmp_path
     wanted = turn.inverse(space.inverse(MetaTensor(values, applied_operations=done, affine=affine)))
     assert tuple(wanted.shape[1:]) == image.shape
     assert differing(found.labels, wanted.as_tensor().argmax(0).to(torch.uint8)) <= 5
+
+
+def test_a_fixed_grid_with_windows_takes_no_more_than_it_declares(tmp_path):
+    network = save_as("torchscript", tmp_path, small_network())
+    model = load(describe(tmp_path, network, grid={"shape": [96, 96, 96]}, windows__overlap=0.0))
+    image = scan((40, 40, 40))
+    assert peak(lambda: segment(model, image)) < model.nbytes(image.shape, image.spacing) < 120e6
+
+
+def test_weights_that_python_code_reads_itself_are_part_of_what_it_is(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "import torch\ndef build():\n    network = torch.nn.Conv3d(1, 3, 1)\n"
+        f"    network.load_state_dict(torch.load({str(tmp_path / 'w.pth')!r}))\n    return network\n"
+    )
+    path = describe(tmp_path, {"format": "python", "file": "net.py", "function": "build"})
+    state = torch.nn.Conv3d(1, 3, 1).state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    first, same = load(path), load(path)
+    assert first.weights == same.weights and first.protocol == same.protocol
+    torch.save({name: 2 * values for name, values in state.items()}, tmp_path / "w.pth")
+    other = load(path)
+    assert first.weights != other.weights and first.protocol != other.protocol
 
 
 def test_windows_smaller_than_a_patch_are_padded_evenly(tmp_path):

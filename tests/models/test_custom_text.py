@@ -2,7 +2,9 @@
 
 import csv
 import inspect
+import io
 import json
+import tracemalloc
 import zipfile
 
 import nibabel
@@ -15,6 +17,7 @@ from custom_common import PATCH, describe, load, scan
 from umd_engine.cli import main
 from umd_engine.engine.executor import run_program
 from umd_engine.errors import CheckpointError, MissingFileError, ModelError, PromptError
+from umd_engine.models.custom.vectors import read_vectors
 from umd_engine.models.mask import Mask
 from umd_engine.models.model import default_prompt, is_prompted
 from umd_engine.models.prompts import Click, Prompt
@@ -178,6 +181,21 @@ def test_files_that_hold_no_vectors(tmp_path):
     file.unlink()
     with pytest.raises(MissingFileError, match="vectors"):
         load(path)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((1 << 46,), 8), ((1 << 24,), 1 << 26), ((3,), 1 << 26)])
+def test_vectors_are_not_unpacked_before_their_shape_is_known(shape, size, tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "organs.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("liver.npy", header.getvalue() + bytes(size))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match="shape"):
+            read_vectors(tmp_path / "organs.npz", 3)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript", "pt2", "python"])

@@ -9,8 +9,9 @@ from umd_engine.data.volume import Volume
 from umd_engine.errors import ModelError, PromptError, UmdEngineError, UnknownNameError, VoxelError
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import Click, Prompt
+from umd_engine.models.quantile import quantile
 from umd_engine.models.sat.frame import SPACING, lattice_shape
-from umd_engine.models.sat.prepare import normalise, prepare_scan, quantile
+from umd_engine.models.sat.prepare import normalise, prepare_scan
 
 ORIENTATIONS = [
     ((0, 1, 2), (False, False, False)), ((0, 1, 2), (True, True, False)), ((1, 0, 2), (False, True, True)),

@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from umd_engine.data.volume import Volume
 from umd_engine.engine.executor import run_program
+from umd_engine.engine.windows import centred_gaussian, flush_starts
 from umd_engine.models.parity.check import check_recordings
 from umd_engine.models.parity.recipe import fill
 from umd_engine.models.parity.recording import find_recordings
@@ -23,7 +24,6 @@ from umd_engine.models.vista3d.options import Options
 from umd_engine.models.vista3d.prepare import prepare_scan
 from umd_engine.models.vista3d.protocol import label_slabs
 from umd_engine.models.vista3d.recipe import VISTA3D, VISTA3D_CTMR
-from umd_engine.models.vista3d.slabs import gaussian, starts_along
 
 CPU = torch.device("cpu")
 SHARED = Path(__file__).parents[2].parent / "shared" / "parity"
@@ -189,9 +189,9 @@ def test_windows_lie_where_monais_lie(overlap):
     for size in range(32, 150, 3):
         step = _get_scan_interval((size,) * 3, (32,) * 3, 3, (overlap,) * 3)
         wanted = dense_patch_slices((size, 32, 32), (32, 32, 32), (step[0], 32, 32))
-        assert starts_along(size, 32, overlap) == [box[0].start for box in wanted]
+        assert flush_starts(size, 32, overlap) == [box[0].start for box in wanted]
     weights = compute_importance_map((32, 16, 48), mode="gaussian", sigma_scale=0.125)
-    assert torch.equal(gaussian((32, 16, 48)), weights)
+    assert torch.equal(centred_gaussian((32, 16, 48)), weights)
 
 
 @pytest.mark.full

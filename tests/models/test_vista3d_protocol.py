@@ -11,6 +11,7 @@ from vista3d_common import GRIDS, affine, scan
 from umd_engine.data.volume import Volume
 from umd_engine.engine.executor import Executor, Job, run_program
 from umd_engine.engine.unit import TensorSpec, Unit
+from umd_engine.engine.windows import centred_gaussian
 from umd_engine.errors import ModelError, OptionError, UnknownNameError, VoxelError
 from umd_engine.models.ready import open_unit
 from umd_engine.models.vista3d.classes import CT, CTMR, unique
@@ -19,7 +20,7 @@ from umd_engine.models.vista3d.options import CtmrOptions, Options
 from umd_engine.models.vista3d.prepare import prepare_scan
 from umd_engine.models.vista3d.protocol import AT_ONCE, Pass, label_slabs, mean_logits
 from umd_engine.models.vista3d.recipe import PADDINGS, VISTA3D, VISTA3D_CTMR
-from umd_engine.models.vista3d.slabs import SlabSums, gaussian, slab_bytes, slowest_axis
+from umd_engine.models.vista3d.slabs import SlabSums, slab_bytes, slowest_axis
 
 CPU = torch.device("cpu")
 OPEN = partial(open_unit, backend="torch", device=CPU)
@@ -127,7 +128,7 @@ def test_slabs_have_the_bits_of_whole_volumes(shape, variant, protocol):
     options = Options(variant=variant, protocol=protocol)
     case = prepare_scan(volume, CPU, VISTA3D, options)
     module, passing = Mixed(6), walk(Mixed(6), 6, options)
-    weights = gaussian((32, 32, 32)) if protocol == "research" else torch.ones(32, 32, 32)
+    weights = centred_gaussian((32, 32, 32)) if protocol == "research" else torch.ones(32, 32, 32)
     axis = 0 if variant == "official" else slowest_axis(shape, (32, 32, 32))
     starts = SlabSums(1, shape, weights, options.overlap, axis, lambda *_: None).starts
     wanted = whole_sums(case.image, module, starts, weights)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from umd_engine.errors import CheckpointError, MissingFileError, UnsupportedModelError
+from umd_engine.models.custom.reading import parse_yaml
 
 REFERENCE = re.compile(r"@([A-Za-z_][A-Za-z0-9_]*(?:#[A-Za-z0-9_]+)*)")
 DEEPEST = 20  # references that lead to references
+MOST = 1_000_000  # values and characters of texts, each as often as it is referred to
 MEND = "describe it in a my.yaml instead (network: {format: bundle, file: configs/inference.json}); docs/custom.md"
 
 
@@ -34,6 +36,7 @@ class Config:
                 "no such file", where=folder / "configs" / f"{name}.json", mend="give a MONAI bundle's folder"
             )
         self.content = read(self.path)
+        self._followed = 0
 
     def get(self, key: str, default: Any = None) -> Any:
         return self.value(self.content[key]) if key in self.content else default
@@ -49,6 +52,9 @@ class Config:
         """
         if depth > DEEPEST:
             raise self.refused(f"references lead to references {DEEPEST} times")
+        self._followed += len(given) if isinstance(given, str) else 1
+        if self._followed > MOST:
+            raise self.refused("references that multiply")
         if isinstance(given, Mapping):
             return {key: self.value(inner, depth + 1) for key, inner in given.items()}
         if isinstance(given, list):
@@ -88,10 +94,9 @@ class Config:
 
         plain = REFERENCE.sub(number, text[1:])
         try:
-            tree = ast.parse(plain.strip(), mode="eval").body
+            return self._walk(ast.parse(plain.strip(), mode="eval").body, names, text, depth)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise self.refused(f"the expression '{text[:80]}'") from None
-        return self._walk(tree, names, text, depth)
 
     def _walk(self, node: ast.expr, names: list[str], text: str, depth: int) -> Any:
         if isinstance(node, ast.Constant):
@@ -118,15 +123,7 @@ def read(path: Path) -> dict[str, Any]:
     """A JSON or YAML file with a dictionary in it."""
     try:
         text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            content = json.loads(text)
-        else:
-            import yaml  # type: ignore[import-untyped]
-
-            try:
-                content = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise ValueError(str(error).splitlines()[0]) from None
+        content = json.loads(text) if path.suffix == ".json" else parse_yaml(text)
     except FileNotFoundError:
         raise MissingFileError("no such file", where=path, mend="give a MONAI bundle's folder") from None
     except (ValueError, RecursionError) as error:

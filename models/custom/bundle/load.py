@@ -15,6 +15,7 @@ from umd_engine.models.custom.opening import open_network
 from umd_engine.models.custom.reading import as_description
 
 METADATA = "configs/metadata.json"
+MOST_CHANNELS = 255
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,18 @@ def load_bundle(name: str, folder: Path, options: Options) -> OwnModel:
 
 
 def describe(config: Config, name: str) -> Description:
-    """The description that a bundle amounts to."""
+    """The description that a bundle amounts to.
+
+    Raises:
+        MissingFileError, CheckpointError, UnsupportedModelError, ModelError: see `load_bundle`.
+    """
+    try:
+        return _described(config, name)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise config.refused(f"a value of another kind ({type(error).__name__}: {str(error)[:120]})") from None
+
+
+def _described(config: Config, name: str) -> Description:
     assert config.path is not None
     metadata = read(config.folder / METADATA)
     channels, outputs = _channels(metadata, config)
@@ -53,7 +65,11 @@ def describe(config: Config, name: str) -> Description:
     background = 0 if finish.get("threshold") is None else None
     organs = {organ: number for number, organ in outputs.items() if number != background}
     largest = finish["largest_component"]
-    if isinstance(largest, list):
+    if largest and len(outputs) == 1:  # whose values MONAI takes for labels
+        raise config.refused("KeepLargestConnectedComponentd of a single channel")
+    if largest is True:  # MONAI leaves channel 0 as it is unless it is named
+        largest = [number for number in outputs if number != 0]
+    if largest:
         finish["largest_component"] = [organ for organ, number in organs.items() if number in largest]
     content: Parts = {
         "umd_engine": 1,
@@ -97,10 +113,12 @@ def _channels(metadata: dict[str, Any], config: Config) -> tuple[list[str], dict
         data = metadata["network_data_format"]
         (image, *_), (pred, *_) = data["inputs"].values(), data["outputs"].values()
         count = int(image["num_channels"])
+        if not 1 <= count <= MOST_CHANNELS:
+            raise ValueError(f"num_channels is {count}")
         names = image.get("channel_def") or {}
         channels = [str(names.get(str(number), "image")) for number in range(count)]
         outputs = {int(number): str(organ) for number, organ in pred["channel_def"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(
             f"its network_data_format lacks what inference needs: {type(error).__name__} {error}",
             where=config.folder / METADATA,

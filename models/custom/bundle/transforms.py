@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from umd_engine.models.custom.bundle.config import Config
 
 Parts = dict[str, Any]
 IGNORED = ("EnsureTyped", "EnsureType", "ToTensord", "CastToTyped", "SaveImaged", "ToDeviced", "CopyItemsd")
+NEIGHBOURS = {None: 26, 1: 6, 2: 18, 3: 26}  # of a voxel, by MONAI's connectivity
 # what decides nothing, or only where and how fast it is computed
 COMMON = {"keys", "allow_missing_keys", "image_only", "dtype", "device", "track_meta", "data_type", "_mode_", "_desc_"}
 
@@ -69,10 +72,12 @@ def postprocessing(config: Config) -> Parts:
             raise config.refused(f"postprocessing with {name}")
         _FINISH[name](config, step, found)
         order.append(name)
-    kept = [name for name in order if name != "KeepLargestConnectedComponentd"]
+    largest = "KeepLargestConnectedComponentd"
+    kept = [name for name in order if name != largest]
     nearest = found.get("interpolation") == "nearest"
     good = kept[-2:] == ["Invertd", "AsDiscreted"] or (kept[-2:] == ["AsDiscreted", "Invertd"] and nearest)
-    if not good or kept[:-2] not in ([], ["Activationsd"]) or kept.count("Invertd") != 1:
+    good = good and kept[:-2] in ([], ["Activationsd"]) and kept.count("Invertd") == 1
+    if not good or order not in (kept, [*kept, largest]):
         raise config.refused(f"postprocessing in the order {', '.join(order) or 'of nothing'}")
     return found
 
@@ -92,6 +97,13 @@ def _short(name: str) -> str:
 def _single(value: Any) -> Any:
     """The only entry of a list, or the value."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _number(config: Config, step: Parts, given: Parts, name: str) -> float:
+    value = _single(given.get(name))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise config.refused(f"{step['_name']} with {name} {value!r:.40}, which is no number")
+    return float(value)
 
 
 def _load(config: Config, step: Parts, found: Parts) -> None:
@@ -121,7 +133,7 @@ def _spacing(config: Config, step: Parts, found: Parts) -> None:
             raise config.refused(f"Spacingd with {name}")
     modes = {"bilinear": "linear", "nearest": "nearest", 1: "linear", 0: "nearest"}
     mode = _single(given.get("mode", "bilinear"))
-    if mode not in modes:
+    if mode not in [*modes]:  # a list is no key
         raise config.refused(f"Spacingd with mode {mode}")
     found["grid"] = {"spacing": given.get("pixdim"), "interpolation": modes[mode], "placing": "first-voxel"}
 
@@ -141,7 +153,8 @@ def _percentiles(config: Config, step: Parts, found: Parts) -> None:
     if None in to or given.get("relative"):
         raise config.refused("ScaleIntensityRangePercentilesd with relative, or without b_min and b_max")
     _one_channel(config, step, given)
-    rule = {"rule": "quantiles", "low": given["lower"] / 100, "high": given["upper"] / 100, "to": to}
+    low, high = (_number(config, step, given, name) / 100 for name in ("lower", "upper"))
+    rule = {"rule": "quantiles", "low": low, "high": high, "to": to}
     found["intensity"].append({**rule, "clip": bool(given.get("clip", False))})
 
 
@@ -167,7 +180,10 @@ def _normalize(config: Config, step: Parts, found: Parts) -> None:
 
 def _one_channel(config: Config, step: Parts, given: Parts) -> None:
     """MONAI measures all channels together unless it is told otherwise."""
-    if not given.get("channel_wise", False) and config.content.get("network_def", {}).get("in_channels", 1) != 1:
+    network = config.content.get("network_def")
+    if not isinstance(network, Mapping):
+        raise config.refused("a network_def that is no dictionary")
+    if not given.get("channel_wise", False) and config.value(network.get("in_channels", 1)) != 1:
         raise config.refused(f"{step['_name']} of several channels without channel_wise")
 
 
@@ -194,7 +210,9 @@ def _discrete(config: Config, step: Parts, found: Parts) -> None:
     if given.get("to_onehot") not in (None, [None]) or (argmax is True) == (threshold is not None):
         raise config.refused("AsDiscreted that is neither argmax nor a threshold")
     if threshold is not None:
-        found["threshold"] = float(threshold)
+        # MONAI's organ has the threshold itself too; a description's lies above it
+        limit = np.float32(_number(config, step, given, "threshold"))
+        found["threshold"] = float(min(np.nextafter(limit, np.float32(-np.inf)), limit - np.finfo(np.float32).tiny))
 
 
 def _largest(config: Config, step: Parts, found: Parts) -> None:
@@ -203,10 +221,17 @@ def _largest(config: Config, step: Parts, found: Parts) -> None:
         raise config.refused("KeepLargestConnectedComponentd with several components, or not independent")
     if "interpolation" not in found or found.get("interpolation") == "nearest":
         raise config.refused("KeepLargestConnectedComponentd before Invertd")
+    if given.get("is_onehot") not in (None, "threshold" in found):
+        raise config.refused("KeepLargestConnectedComponentd with is_onehot that AsDiscreted does not give")
+    hops = given.get("connectivity")
+    if isinstance(hops, bool) or hops not in [*NEIGHBOURS]:
+        raise config.refused(f"KeepLargestConnectedComponentd with connectivity {hops!r:.40}")
     labels = given.get("applied_labels")
-    found["largest_component"] = (
-        True if labels is None else [int(n) for n in ([labels] if isinstance(labels, int) else labels)]
-    )
+    numbers = labels if isinstance(labels, list) else [labels]
+    if labels is not None and not all(isinstance(n, int) for n in numbers):
+        raise config.refused("KeepLargestConnectedComponentd with applied_labels that are no numbers")
+    found["largest_component"] = True if labels is None else numbers
+    found["connectivity"] = NEIGHBOURS[hops]
 
 
 Reader = Callable[[Config, Parts, Parts], None]
