@@ -17,8 +17,13 @@ def path(**kwargs: Any) -> click.Path:
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `evaluate` and `predict` share."""
+    out = click.option("--out", "run", type=path(), required=True, metavar="RUN", help="The run's folder.")
+    return out(work_options(command))
+
+
+def work_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What is to be done and how, without where it goes: also `plan`'s."""
     options = [
-        click.option("--out", "run", type=path(), required=True, metavar="RUN", help="The run's folder."),
         click.option(
             "--model", "models", multiple=True, required=True, metavar="NAME[@ALIAS]=PATH",
             help="A model and its checkpoint, or my.yaml; repeatable. An alias names a second one of an architecture.",

@@ -11,6 +11,7 @@ from typing import Any
 from umd_engine.data.manifest import ScanRow
 from umd_engine.data.scan import Scan, read_scan, scan_geometry
 from umd_engine.engine.executor import Executor, Job, Outcome, Session
+from umd_engine.engine.trace import Trace
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import UmdEngineError
@@ -78,19 +79,27 @@ class Crew:
         self.plain, self.prompted = plain, prompted
         self.points = _subject_points(cases, settings, manifest)
 
-    def run(self, with_label: bool) -> Iterator[Outcome]:
+    def run(self, with_label: bool, trace: Trace | None = None) -> Iterator[Outcome]:
+        self.trace = trace or Trace()
         readable = [case.row for case in self.cases if not isinstance(case.model, UnloadedModel)]
         scans = SharedScans(readable, partial(read_scan, with_label=with_label))
         jobs = (Job(case, _nbytes(case), partial(self._start, case, scans)) for case in self.cases)
         settings = self.settings
-        executor = Executor(self.sessions, settings.batch_size, settings.memory, settings.max_live, settings.readers)
+        executor = Executor(
+            self.sessions, settings.batch_size, settings.memory, settings.max_live, settings.readers, self.trace
+        )
         return executor.run(jobs)
 
     def _start(self, case: Case, scans: SharedScans) -> Program[Done]:
         began = time.perf_counter()
         if isinstance(case.model, UnloadedModel):
             raise case.model.error
-        scan = scans.take(case.row)
+        with self.trace.span("read", case.row.scan_id):
+            scan = scans.take(case.row)
+        with self.trace.span("prepare", case.row.scan_id):
+            return self._prepared(case, scan, began)
+
+    def _prepared(self, case: Case, scan: Scan, began: float) -> Program[Done]:
         if is_prompted(case.model):
             points = self.points.of(scan) if case.asking and case.asking.shares_first_click else {}
             asked = ask(case, scan, points, self.settings.seed, self.settings.device, began)

@@ -16,6 +16,7 @@ from pathlib import Path
 from umd_engine.data.manifest import ScanRow
 from umd_engine.data.scan import Scan
 from umd_engine.engine.executor import Outcome
+from umd_engine.engine.trace import Trace
 from umd_engine.errors import OptionError, StoreError, UmdEngineError
 from umd_engine.evaluation.cases import (
     Case,
@@ -60,6 +61,7 @@ class Evaluation:
     Attributes:
         wanted: every case asked for.
         cases: those that are missing.
+        trace: told of every stage.
 
     Raises:
         BackendError: the backend cannot run a model here. OptionError: an organ that no model segments, or prompts
@@ -69,7 +71,7 @@ class Evaluation:
     def __init__(
         self, rows: Sequence[ScanRow], models: Models, run: Path, settings: Settings, manifest: Sequence[ScanRow] = ()
     ):
-        self.out, self.settings, self.manifest = run, settings, manifest or rows
+        self.out, self.settings, self.manifest, self.trace = run, settings, manifest or rows, Trace()
         plans = {model.name: _plan(model, settings) for model in models}
         self.wanted = all_cases(rows, models, {name: plan.hash for name, plan in plans.items()}, settings)
         self.sessions = Sessions(models, settings)
@@ -85,9 +87,10 @@ class Evaluation:
         """Yields each case when its rows are stored."""
         crew = Crew(self.cases, self.sessions, self.settings, self.manifest, self._plain, self._prompted)
         with Store(self.out / "store.sqlite") as store:
-            for outcome in crew.run(with_label=True):
+            for outcome in crew.run(with_label=True, trace=self.trace):
                 done = outcome.result or Done(_failed_rows(outcome.key, outcome.error))
-                store.replace(done.rows, done.clicks)
+                with self.trace.span("store"):
+                    store.replace(done.rows, done.clicks)
                 yield _ended(outcome)
 
     def _plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done:
