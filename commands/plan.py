@@ -18,9 +18,7 @@ from umd_engine.commands.options import path, settings_of, whole_numbers, work_o
 @click.option("--measure", is_flag=True, help="Sample runs on this machine, one a model and modality; stored.")
 @click.option("--devices", default="1", show_default=True, help="How many devices, separated by commas.")
 @click.option("--markdown", type=path(dir_okay=False), metavar="FILE", help="Also write the tables here.")
-def plan(
-    manifest: Path, measure: bool, devices: str, markdown: Path | None, as_json: bool, **options: Any
-) -> None:
+def plan(manifest: Path, measure: bool, devices: str, markdown: Path | None, as_json: bool, **options: Any) -> None:
     """Say what a run would cost: calls, FLOPs, bytes, memory and time, without running it.
 
     MANIFEST is a manifest, or "umd": 490 PET/CT and 464 PET/MRI examinations of assumed sizes. --device also takes a

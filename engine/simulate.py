@@ -18,7 +18,6 @@ from umd_engine.engine.executor import AHEAD, LINGER
 from umd_engine.engine.scheduler import Batch, Scheduler
 from umd_engine.engine.trace import STAGES
 
-
 Then = Callable[[], None]
 
 
@@ -108,9 +107,10 @@ def simulate(scans: Iterable[Sequence[Case]], machine: Machine) -> Simulated:
         engine.step()
     clock.run()
     found.seconds = clock.now
-    workers = {"read": machine.readers, "prepare": machine.readers, "store": 1 / machine.engines}
+    readers = machine.readers * machine.engines
+    workers = {"read": readers, "prepare": readers, "store": 1}
     for stage in STAGES:
-        available = found.seconds * machine.engines * workers.get(stage, 1)
+        available = found.seconds * workers.get(stage, machine.engines)
         found.share[stage] = found.busy[stage] / available if available else 0.0
     return found
 

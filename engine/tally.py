@@ -49,21 +49,26 @@ def tally(unit: Unit, batch: int = 1) -> Tally:
     """
     if getattr(unit.module, "runtime", None) is not None:
         raise BackendError(f"{unit.name} is a file: its operators cannot be counted", mend="use plan --measure")
-    state = {name: tensor.to("meta") for name, tensor in _state(unit.module).items()}
+    held = _slots(unit.module)
+    state = {name: tensor.to("meta") for name, tensor in held.items()}
     inputs = [torch.empty((batch, *spec.shape), dtype=spec.dtype, device="meta") for spec in unit.inputs]
     counter = _Counter()
     # as matrix products: the fused operators of a device are not in the registry of every other one
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), torch.device("meta"), counter:
-        outputs = torch.func.functional_call(unit.module, state, tuple(inputs))
+        outputs = torch.func.functional_call(unit.module, state, tuple(inputs), tie_weights=False)
     found = outputs if isinstance(outputs, tuple) else (outputs,)
-    weights = sum(tensor.nbytes for tensor in state.values())
+    weights = sum({id(tensor): tensor.nbytes for tensor in held.values()}.values())
     shapes = tuple(tuple(output.shape) for output in found)
     return Tally(counter.flops, counter.product_bytes, counter.other_bytes, counter.operators, weights, shapes)
 
 
-def _state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and all buffers, also those that are not saved."""
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+def _slots(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Every place that holds a parameter or a buffer, by one name each: of a module that is used twice, the first."""
+    found = {}
+    for prefix, inner in module.named_modules():
+        for name, tensor in (*inner.named_parameters(recurse=False), *inner.named_buffers(recurse=False)):
+            found[f"{prefix}.{name}" if prefix else name] = tensor
+    return found
 
 
 class _Counter(TorchDispatchMode):

@@ -23,7 +23,7 @@ class Costs(Protocol):
     source: unit name -> "derived" or "measured".
     """
 
-    source: Mapping[str, str]
+    source: dict[str, str]
 
     def forward(self, unit: Unit, items: int) -> Task:
         """A network call."""
@@ -203,4 +203,3 @@ class Measured:
 
             self.derived = Derived(this_machine(), "fp32", self.source)
         return self.derived
-

@@ -26,7 +26,7 @@ from umd_engine.evaluation.forecast.works import PlannedCase
 from umd_engine.evaluation.run import Evaluation
 from umd_engine.exporters.artifact import cache_folder, key_of
 
-COMPUTED = 4  # calls of a unit with so many items; the first is a warm-up and does not count
+COMPUTED, LONG_ENOUGH = 4, 2.0  # calls of a unit with so many items, and s of them; the first does not count
 
 
 def sampled(
@@ -131,7 +131,8 @@ class _Echo:
         size = len(inputs[0])
         self.items += size
         began, worked = time.perf_counter(), time.process_time()
-        if len(self.calls[size]) < COMPUTED:
+        spent = sum(rate.seconds for rate in self.calls[size])
+        if len(self.calls[size]) < COMPUTED or spent < LONG_ENOUGH:
             outputs = self.session.run(inputs)
             if outputs[0].is_cuda:
                 torch.cuda.synchronize()

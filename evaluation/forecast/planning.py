@@ -136,8 +136,8 @@ def plan(
     if measured:
         _check_measurable(profile, cohort, bare)
         samples = sampled(cases, settings, cohort.everything, home)
-        costs = Measured(samples, cores)
-        cases = [_as_sampled(one, costs) for one in cases]
+        costs = seen = Measured(samples, cores)
+        cases = [_as_sampled(one, seen) for one in cases]
         device = f"this machine, {cores} cores: sample runs, measured"
         assumed += ["scans of other sizes take what a sample of their modality took, by voxels"]
     else:
@@ -153,7 +153,7 @@ def plan(
     setup = Setup(settings, costs, devices, cores, readers, live)
     found = forecast(cases, setup, faults_of(cohort.faults, models))
     if found.every > 1:
-        assumed.append(f"every {found.every}th scan is simulated, and the time multiplied by as much")
+        assumed.append(f"every {found.every}th scan by size is simulated, and its time taken {found.every} times")
     return Told(found, device, tuple(assumed))
 
 
@@ -169,4 +169,3 @@ def _check_measurable(profile: Profile | None, cohort: Cohort, bare: Sequence[st
         raise OptionError("assumed scans cannot be read", where="--measure", mend="give a manifest")
     if bare:
         raise OptionError(f"{', '.join(bare)} cannot run", where="--measure", mend="give --model NAME=CHECKPOINT")
-

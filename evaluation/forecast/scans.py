@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from umd_engine.data.manifest import Modality, ScanRow
+from umd_engine.data.manifest import Modality, ScanRow, Unit
 from umd_engine.data.nifti import read_header
 from umd_engine.errors import DataError, UmdEngineError
 from umd_engine.models.mask import Triple
@@ -96,10 +96,10 @@ def umd_scans() -> list[PlannedScan]:
 
 def _assumed(cohort: str, number: int, modality: Modality, shape: Triple, spacing: Spacing) -> PlannedScan:
     name = f"{cohort}-{number:04d}"
-    unit = {"ct": "HU", "pet": "SUV", "mr": "none"}[modality]
+    units: dict[Modality, Unit] = {"ct": "HU", "pet": "SUV", "mr": "none"}
     row = ScanRow(
         cohort=cohort, subject=name, scan_id=f"{name}-{modality}", modality=modality, images=(Path("assumed"),),
-        unit=unit, label=Path("assumed"), label_set="umd13",
-    )  # type: ignore[arg-type]  # fmt: skip
+        unit=units[modality], label=Path("assumed"), label_set="umd13",
+    )  # fmt: skip
     voxel = 4 if modality == "pet" else 2
     return PlannedScan(row, shape, spacing, voxel, int(PACKED * math.prod(shape) * voxel))

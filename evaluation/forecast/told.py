@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -12,7 +13,11 @@ from umd_engine.engine.simulate import STAGES, Simulated
 from umd_engine.evaluation.forecast.forecast import ModelForecast
 from umd_engine.evaluation.forecast.planning import Told
 
-COLUMNS = ("model", "cases", "network calls", "range", "PFLOP", "TB moved", "GB device", "GB host", "MB disk", "time")
+COLUMNS = ("model", "cases", "calls", "at least to at most", "FLOP", "moved", "device", "host", "disk", "alone")
+ASKED = ("model", "cases", "calls", "at least to at most", "FLOP", "moved")
+HELD = ("model", "device", "host", "disk", "alone")
+RUNS = ("devices", "time", "binding stage", "share of the time of a stage's workers")
+STEPS = ("", "k", "M", "G", "T", "P", "E")
 Line = tuple[str, ...]
 
 
@@ -42,18 +47,11 @@ def as_json(told: Told) -> dict[str, Any]:
 def show(told: Told) -> None:
     """Tables on standard output."""
     console, found = Console(), told.forecast
-    table = Table(title=f"{found.scans} scans, {found.reads / 1e9:.1f} GB to read")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "model" else "right")
-    for model in found.models:
-        table.add_row(*_cells(model))
-    console.print(table)
-    runs = Table(title=told.device)
-    for column in ("devices", "time", "binding stage", "share of its workers' time, by stage"):
-        runs.add_column(column)
-    for devices, run in found.runs.items():
-        runs.add_row(str(devices), _time(run.seconds), run.binding, _shares(run))
-    console.print(runs)
+    console.print(f"{found.scans} scans, {short(found.reads)}B to read", highlight=False)
+    rows = [_cells(model) for model in found.models]
+    for columns in (ASKED, HELD):
+        _print(console, columns, [tuple(row[COLUMNS.index(column)] for column in columns) for row in rows])
+    _print(console, RUNS, [_run(devices, run) for devices, run in found.runs.items()])
     for line in notes(told):
         console.print(f"- {line}", highlight=False)
 
@@ -61,10 +59,9 @@ def show(told: Told) -> None:
 def markdown(told: Told) -> str:
     """The two tables and what they rest on."""
     found = told.forecast
-    head = ("devices", "hours", "binding stage", "share of its workers' time, by stage")
-    runs = [(str(n), f"{run.seconds / 3600:.2f}", run.binding, _shares(run)) for n, run in found.runs.items()]
+    runs = [_run(devices, run) for devices, run in found.runs.items()]
     models = [_cells(model) for model in found.models]
-    lines = [*_table(head, runs), "", *_table(COLUMNS, models), "", *(f"- {line}" for line in notes(told))]
+    lines = [*_table(RUNS, runs), "", *_table(COLUMNS, models), "", *(f"- {line}" for line in notes(told))]
     return "\n".join(lines) + "\n"
 
 
@@ -82,20 +79,41 @@ def notes(told: Told) -> list[str]:
     ]
 
 
+def _print(console: Console, columns: Sequence[str], rows: Sequence[Line]) -> None:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if "model" in columns and column != "model" else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _run(devices: int, run: Simulated) -> Line:
+    return str(devices), _time(run.seconds), run.binding, _shares(run)
+
+
 def _cells(model: ModelForecast) -> Line:
     few, many = model.least, model.most
     return (
         model.model,
         f"{model.cases}",
-        f"{model.calls}",
-        "known" if few == many else f"{few} to {many}",
-        "unknown" if model.flops is None else f"{model.flops / 1e15:.3g}",
-        "unknown" if model.moved is None else f"{model.moved / 1e12:.3g}",
-        f"{model.device / 1e9:.2f}",
-        f"{model.host / 1e9:.2f}",
-        f"{model.disk / 1e6:.1f}",
+        short(model.calls).strip(),
+        "known" if few == many else f"{short(few)} to {short(many)}".replace("  ", " "),
+        "unknown" if model.flops is None else short(model.flops).strip(),
+        "unknown" if model.moved is None else f"{short(model.moved)}B",
+        f"{short(model.device)}B",
+        f"{short(model.host)}B",
+        f"{short(model.disk)}B",
         _time(model.seconds),
     )
+
+
+def short(number: float) -> str:
+    """Three digits and a step of a thousand: 7249400 is "7.25 M"."""
+    place = 0
+    while float(f"{number:.3g}") >= 1000 and place < len(STEPS) - 1:
+        number, place = number / 1000, place + 1
+    return f"{number:.3g} {STEPS[place]}"
 
 
 def _time(seconds: float) -> str:

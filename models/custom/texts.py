@@ -12,7 +12,7 @@ from umd_engine.engine.work import Program
 from umd_engine.errors import PromptError, UmdEngineError
 from umd_engine.models.calls import Asked, Calls
 from umd_engine.models.custom.decide import labels_of
-from umd_engine.models.custom.described import Case, Described, windows_of, grid_of
+from umd_engine.models.custom.described import Case, Described, grid_of, windows_of
 from umd_engine.models.custom.description import Description
 from umd_engine.models.custom.opening import Piece
 from umd_engine.models.custom.sliding import sums_of

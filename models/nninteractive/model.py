@@ -44,7 +44,8 @@ class NnInteractive:
 
     def __init__(self, name: str, path: Path, options: Options, network: tuple[torch.nn.Module, Triple] | None = None):
         self.name, self.options = name, options
-        self.settings, said = Settings(), {}
+        said: Mapping[str, str] = {}
+        self.settings = Settings()
         if network is None:
             fold = find_fold(path, options.fold)
             self.settings = read_settings(path)
@@ -85,7 +86,9 @@ class NnInteractive:
         organ, masks = organ_voxels(spacing), asked.organs * len(asked.steps)
         wanted = max(n / p for n, p in zip(organ, self.patch, strict=True))
         looks = looks_until(wanted if self.options.autozoom else 1)
-        patches = [math.prod(-(-n // (p - 2 * MARGIN)) for n, p in zip(x, self.patch, strict=True)) for x in (organ, shape)]
+        patches = [
+            math.prod(-(-n // (p - 2 * MARGIN)) for n, p in zip(x, self.patch, strict=True)) for x in (organ, shape)
+        ]
         boxes = patches[0] if looks > 1 else 0
         one = [*[Works(self.unit, 1)] * looks, *([Works(self.unit, boxes)] if boxes else [])]
         works = side_by_side(one * len(asked.steps), asked.organs, self.options.official)

@@ -22,8 +22,8 @@ from umd_engine.errors import (
     UnsupportedModelError,
     VoxelError,
 )
-from umd_engine.models.checkpoint import load_checkpoint, load_strictly
 from umd_engine.models.calls import CUT, Calls, Works
+from umd_engine.models.checkpoint import load_checkpoint, load_strictly
 from umd_engine.models.model import Segmentation
 from umd_engine.models.nnunet.finish import labels_from_logits
 from umd_engine.models.nnunet.network import build_network

@@ -176,9 +176,7 @@ def class_pass(name: str, network: nn.Module, ids: Sequence[int], recipe: Recipe
     return Pass(unit, table, len(ids), patch, PADDINGS[recipe.padding_of(options)], options)
 
 
-def load_vista3d(
-    name: str, path: Path, options: Options, network: nn.Module | None = None
-) -> Model | PromptedModel:
+def load_vista3d(name: str, path: Path, options: Options, network: nn.Module | None = None) -> Model | PromptedModel:
     kind = Vista3D if options.mode == "class" else Vista3DPoints
     return kind(name, path, options, network=network)
 
