@@ -29,18 +29,17 @@ def plan(manifest: Path, measure: bool, devices: str, markdown: Path | None, as_
       umd-engine plan scans.csv --model nnunet=MODEL_FOLDER --measure
       umd-engine plan umd --model nnunet --model vista3d --device h200 --precision fp16 --devices 1,4,8
     """
-    from umd_engine.engine.profiles import PROFILES, find_profile
+    from umd_engine.engine.profiles import find_profile
     from umd_engine.evaluation.forecast import planning, told
 
     profile = None
-    if options["device"] not in ("auto", "cpu"):
+    if options["device"].partition(":")[0] not in ("auto", "cpu", "cuda"):
         profile, options["device"] = find_profile(options["device"]), "cpu"
     counts = whole_numbers(devices, "--devices")
     cohort = planning.cohort_of(manifest, options["modality"], options["limit"])
     models, bare = planning.models_of(options["models"], options["settings"], options["trust"])
     settings = settings_of(options, [model.name for model in models])
-    if profile in PROFILES.values() and _left_out("memory"):
-        assert profile is not None
+    if profile is not None and _left_out("memory"):
         settings = replace(settings, memory=int(planning.KEPT * profile.memory))
     found = planning.plan(cohort, models, settings, profile, counts, measure, bare)
     if markdown is not None:

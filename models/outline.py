@@ -105,7 +105,7 @@ def _segvol(title: str, options: Any) -> PromptedModel:
     from umd_engine.models.segvol.model import SegVol
     from umd_engine.models.segvol.network import build_network
 
-    return SegVol(title, NOWHERE, options, build_network())
+    return SegVol(title, NOWHERE, options, build_network().to("meta"))
 
 
 def _sat(title: str, options: Any, name: str = "sat-nano") -> PromptedModel:

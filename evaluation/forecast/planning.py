@@ -124,8 +124,13 @@ def plan(
         home: the folder of stored samples.
 
     Raises:
-        OptionError: measuring for another device, scans that are assumed, or models without weights.
+        OptionError: measuring for another device, scans that are assumed, or models without weights; a GPU of this
+            machine that is not measured.
     """
+    if profile is None and settings.device.type == "cuda" and not measured:
+        raise OptionError(
+            "what this machine's GPU can do is not known", where="--device", mend="add --measure, or name it, e.g. h200"
+        )
     cases = planned_cases(cohort.scans, models, settings)
     assumed = list(cohort.assumed)
     where = profile or this_machine()

@@ -98,7 +98,9 @@ def _cells(model: ModelForecast) -> Line:
         model.model,
         f"{model.cases}",
         short(model.calls).strip(),
-        "known" if few == many else f"{short(few)} to {short(many)}".replace("  ", " "),
+        ("at most" if model.assumed else "known")
+        if few == many
+        else f"{short(few)} to {short(many)}".replace("  ", " "),
         "unknown" if model.flops is None else short(model.flops).strip(),
         "unknown" if model.moved is None else f"{short(model.moved)}B",
         f"{short(model.device)}B",

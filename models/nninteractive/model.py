@@ -86,13 +86,11 @@ class NnInteractive:
         organ, masks = organ_voxels(spacing), asked.organs * len(asked.steps)
         wanted = max(n / p for n, p in zip(organ, self.patch, strict=True))
         looks = looks_until(wanted if self.options.autozoom else 1)
-        patches = [
-            math.prod(-(-n // (p - 2 * MARGIN)) for n, p in zip(x, self.patch, strict=True)) for x in (organ, shape)
-        ]
-        boxes = patches[0] if looks > 1 else 0
+        boxes = _patches(organ, self.patch, 1) if looks > 1 else 0
         one = [*[Works(self.unit, 1)] * looks, *([Works(self.unit, boxes)] if boxes else [])]
         works = side_by_side(one * len(asked.steps), asked.organs, self.options.official)
-        most = masks * (looks_until(LARGEST) + patches[1]) if self.options.autozoom else None
+        # a patch is put where none of those before it covers, half of what one covers away from their middles at least
+        most = masks * (looks_until(LARGEST) + _patches(shape, self.patch, 2)) if self.options.autozoom else None
         return Calls(tuple(works), f"an organ is {ORGAN:g} mm wide", least=masks, most=most)
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
@@ -127,3 +125,8 @@ class NnInteractive:
             yield from session.predict()
             mask = mask_to_scan(session.mask, case.grid)
         return Mask.empty(case.grid.shape, case.image.device) if mask is None else mask
+
+
+def _patches(voxels: Sequence[int], patch: Triple, closer: int) -> int:
+    """So many lie over a box, side by side, or so many times closer along each axis."""
+    return math.prod(-(-n * closer // (p - 2 * MARGIN)) for n, p in zip(voxels, patch, strict=True))
