@@ -76,22 +76,22 @@ def models_of(texts: Sequence[str], settings: Sequence[str], trust: Sequence[Pat
     models: list[Model | PromptedModel] = []
     bare = []
     for text in texts:
-        own = [one for one in settings if one.partition(".")[0] == text.partition("=")[0]]
         try:
-            ((request, options),) = parse_requests([text], own, trust).items()
+            title = Request.parse(text).title
         except MissingFileError:
-            name, _, alias = text.partition("@")
+            name = text.partition("@")[0]
             if "=" in text or name not in OUTLINES:
                 raise
-            models.append(outline(name, text if alias else name, _options(text, own)))
+            models.append(outline(name, text, _options(text, settings)))
             bare.append(text)
             continue
+        ((request, options),) = parse_requests([text], _about(title, settings), trust).items()
         models.append(_load(request, options))
     titles = [model.name for model in models]
     if len(set(titles)) < len(titles):
         raise OptionError("two models have the same name", where="--model", mend="write NAME@ALIAS=PATH")
-    if unused := [text for text in settings if text.rpartition("=")[0].rpartition(".")[0] not in titles]:
-        raise OptionError(f"'{unused[0]}' sets nothing", where="--set", mend="NAME.OPTION=VALUE of a --model")
+    if unused := set(settings).difference(*(_about(title, settings) for title in titles)):
+        raise OptionError(f"'{min(unused)}' sets nothing", where="--set", mend="NAME.OPTION=VALUE of a --model")
     return models, bare
 
 
@@ -102,8 +102,13 @@ def _load(request: Request, options: Mapping[str, str]) -> Model | PromptedModel
         return stand_in(request, error, ())
 
 
+def _about(title: str, settings: Sequence[str]) -> list[str]:
+    return [text for text in settings if text.partition("=")[0].rpartition(".")[0] == title]
+
+
 def _options(title: str, settings: Sequence[str]) -> dict[str, str]:
-    return {key.removeprefix(f"{title}."): value for key, _, value in (text.partition("=") for text in settings)}
+    pairs = (text.partition("=") for text in _about(title, settings))
+    return {key.removeprefix(f"{title}."): value for key, _, value in pairs}
 
 
 def plan(
