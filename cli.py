@@ -15,13 +15,14 @@ from umd_engine.commands.clicks import clicks
 from umd_engine.commands.data import data
 from umd_engine.commands.export import export
 from umd_engine.commands.models import models
+from umd_engine.commands.plan import plan
 from umd_engine.commands.results import report, score
 from umd_engine.commands.run import demo, evaluate, predict
 from umd_engine.engine import host_memory
 from umd_engine.errors import UmdEngineError
 
 log = logging.getLogger(__name__)
-RUN_NETWORKS = (evaluate, predict, demo, export)
+RUN_NETWORKS = (evaluate, predict, demo, export, plan)
 
 
 class _Group(click.Group):

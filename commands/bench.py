@@ -91,6 +91,23 @@ def bench_backends(
     sys.exit(perform(listed, quick, out, summarize, BASELINE))
 
 
+@bench.command("plan")
+@click.option("--subjects", default=4, show_default=True, type=click.IntRange(min=1), help="Phantoms of each run.")
+@click.option("--json", "out", type=path(dir_okay=False), metavar="FILE", help="Also write the report here.")
+def bench_plan(subjects: int, out: Path | None) -> None:
+    """Hold what `plan --measure` predicts against the real time of three runs on phantoms, back to back.
+
+    Takes minutes. Exits with 1 where a prediction is off by more than 20 %.
+
+    \b
+    Example:
+      umd-engine bench plan --json plan.json
+    """
+    from umd_engine.bench.plan import perform
+
+    sys.exit(perform(out, subjects))
+
+
 @bench.command("compare")
 @click.argument("before", type=path())
 @click.argument("after", type=path())

@@ -20,8 +20,24 @@ wait_option = click.option("--wait", is_flag=True, help="Wait where another proc
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `evaluate` and `predict` share."""
-    options = [
+    options: list[Callable[..., Any]] = [
         click.option("--out", "run", type=path(), required=True, metavar="RUN", help="The run's folder."),
+        work_options,
+        click.option(
+            "--read-timeout", default=600.0, show_default=True, type=click.FloatRange(min=0), metavar="SECONDS",
+            help="A file that takes longer is a failed scan; 0 waits for ever.",
+        ),
+        wait_option,
+        click.option("--trace", type=path(), metavar="FILE", help="Write what ran when, for https://ui.perfetto.dev."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def work_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What is to be done and how, without where it goes: also `plan`'s."""
+    options = [
         click.option(
             "--model", "models", multiple=True, required=True, metavar="NAME[@ALIAS]=PATH",
             help="A model and its checkpoint, or my.yaml; repeatable. An alias names a second one of an architecture.",
@@ -56,12 +72,6 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--seed", default=0, show_default=True, type=click.IntRange(0, 2**64 - 1), help="Of every random draw."
         ),
-        click.option(
-            "--read-timeout", default=600.0, show_default=True, type=click.FloatRange(min=0), metavar="SECONDS",
-            help="A file that takes longer is a failed scan; 0 waits for ever.",
-        ),
-        wait_option,
-        click.option("--trace", type=path(), metavar="FILE", help="Write what ran when, for https://ui.perfetto.dev."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -95,8 +105,8 @@ def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> 
         memory=None if options["memory"] is None else parse_bytes(options["memory"]),
         organs=tuple(dict.fromkeys(o.strip() for o in options["organs"].split(",") if o.strip())),
         seed=options["seed"],
-        read_timeout=options["read_timeout"],
-        trace=options["trace"],
+        read_timeout=options.get("read_timeout", 0.0),
+        trace=options.get("trace"),
         prompts=parse_prompts(
             options["prompts"], titles, options["repeats"], options["independent"], options["replay"]
         ),

@@ -21,13 +21,18 @@ STAGES = ("read", "prepare", "forward", "collect", "program", "store")
 
 @dataclass(frozen=True)
 class Span:
-    """One stage of one scan or batch, in seconds of `time.perf_counter`."""
+    """One stage of one scan or batch, in seconds of `time.perf_counter`.
+
+    Attributes:
+        cpu: seconds that all processors worked for this process meanwhile, for this stage or another.
+    """
 
     stage: str
     name: str
     thread: str
     start: float
     end: float
+    cpu: float = 0.0
 
 
 class Trace:
@@ -52,15 +57,15 @@ class Trace:
             self.open[stage] += 1
             self._opened[stage] += 1
             strike(stage, self._opened[stage])
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         try:
             yield
         finally:
-            end = time.perf_counter()
+            end, cpu = time.perf_counter(), time.process_time() - worked
             with self._lock:
                 self.open[stage] -= 1
                 if self.keep:
-                    self.spans.append(Span(stage, name, threading.current_thread().name, start, end))
+                    self.spans.append(Span(stage, name, threading.current_thread().name, start, end, cpu))
 
     def write(self, path: Path) -> None:
         """Write the finished spans for Perfetto."""

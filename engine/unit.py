@@ -83,4 +83,6 @@ def add_weights(digest: hashlib._Hash, state: Mapping[str, torch.Tensor]) -> Non
     """Feed names, types, shapes and values of a state dict to a digest, in the order of names."""
     for name, tensor in sorted(state.items()):
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        if tensor.is_meta:  # a network to count with
+            continue
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

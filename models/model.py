@@ -13,6 +13,7 @@ from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import UmdEngineError, VoxelError
+from umd_engine.models.calls import Asked, Calls
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import PromptSource
 
@@ -60,6 +61,9 @@ class Model(Protocol):
         """Bytes a scan of this shape and spacing (mm) holds on the device while it is live; the scan as it was read
         and its label are declared for all models together."""
 
+    def calls(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Calls:
+        """What its program will ask of its units for such a scan."""
+
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Any:
         """Orient, crop, normalise and resample; runs in a reader thread."""
 
@@ -92,6 +96,9 @@ class PromptedModel(Protocol):
 
     def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
         """Bytes a scan of this shape and spacing (mm) holds while that many organs are live."""
+
+    def calls(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], asked: Asked) -> Calls:
+        """What its program will ask of its units for such a scan."""
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Any:
         """What all organs share; runs in a reader thread."""

@@ -10,7 +10,9 @@ import torch
 from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.errors import UmdEngineError
+from umd_engine.models.calls import Asked
 from umd_engine.models.catalog import Request, entry
+from umd_engine.models.mask import Triple
 from umd_engine.models.prompts import PromptSource
 
 
@@ -31,6 +33,9 @@ class UnloadedModel:
 
     def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int = 1) -> int:
         return 0
+
+    def calls(self, shape: Triple, spacing: tuple[float, float, float], asked: Asked | None = None) -> NoReturn:
+        raise self.error
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> NoReturn:
         raise self.error

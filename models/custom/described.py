@@ -16,12 +16,13 @@ from umd_engine.data.volume import Grid, Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import VoxelError
+from umd_engine.models.calls import CUT, Works
 from umd_engine.models.custom.box import box_of
 from umd_engine.models.custom.description import Description, Localiser, Stage, Windows
 from umd_engine.models.custom.frame import Frame, Turn, frame_of
 from umd_engine.models.custom.intensity import Measured, apply_rules
 from umd_engine.models.custom.opening import Piece, unit_of
-from umd_engine.models.custom.sliding import sums_of
+from umd_engine.models.custom.sliding import lines_of, sums_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,26 @@ class Described:
             most = max(most, 4 * there * (2 * channels + 2 * summed + 1))
         return int(4 * channels * here + most + 14 * here)  # the sums, their copy as values; labels and two heads
 
+    def localiser_works(self, grid: Grid) -> tuple[Works, ...]:
+        stage = self.description.localiser
+        return () if stage is None else (Works(self.units[0], self.count_windows(stage, grid)),)
+
+    def works(self, grid: Grid, asked: int = 1) -> tuple[Works, ...]:
+        """A pass of the windows over a whole scan that asks for so many classes or texts in each."""
+        windows = self.count_windows(self.description, grid)
+        return *self.localiser_works(grid), Works(self.units[-1], windows * asked)
+
+    @property
+    def assumed(self) -> str:
+        return f"{CUT} by the localiser" if self.description.localiser is not None else ""
+
+    def count_windows(self, stage: Stage, grid: Grid) -> int:
+        """Of a stage over a whole scan."""
+        windows = windows_of(stage)
+        found = frame_of(stage.grid, grid, self.turn).shape
+        x, y, z = (max(n, patch) for n, patch in zip(found, windows.patch, strict=True))
+        return math.prod(map(len, lines_of((x, y, z), windows)))
+
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         """Images as channels on one grid, in the order of the description's `channels`."""
         wanted = self.description.channels
@@ -118,6 +139,11 @@ class Described:
             measured.append(apply_rules(channel, stage.rules(name), lent, case.where))
             channels.append(channel)
         return torch.stack(channels), measured
+
+
+def grid_of(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:
+    """A scan's grid where nothing else is known of it."""
+    return Grid(shape, np.diag([*spacing, 1.0]), spacing)
 
 
 def windows_of(stage: Stage) -> Windows:

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from umd_engine.engine.work import Program
+from umd_engine.models.calls import Calls
 from umd_engine.models.custom.decide import label_ids, labels_of
-from umd_engine.models.custom.described import Case, Described, windows_of
+from umd_engine.models.custom.described import Case, Described, grid_of, windows_of
 from umd_engine.models.custom.description import Description
 from umd_engine.models.custom.opening import Piece, open_network
 from umd_engine.models.custom.points import PointModel
@@ -38,6 +39,9 @@ class OwnModel(Described):
 
     def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> int:
         return self.bytes_of(shape, spacing, len(self._classes) or self.description.output.channels)
+
+    def calls(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Calls:
+        return Calls(self.works(grid_of(shape, spacing), len(self._classes) or 1), self.assumed)
 
     def segment(self, case: Case) -> Program[Segmentation]:
         frame, data = yield from self.lattice(case)

@@ -13,12 +13,13 @@ from umd_engine.engine.together import together
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.engine.work import Program, call
 from umd_engine.errors import ModelError, PromptError, UmdEngineError
+from umd_engine.models.calls import Asked, Calls, Works
 from umd_engine.models.custom.decide import labels_of
-from umd_engine.models.custom.described import Case, Described
+from umd_engine.models.custom.described import Case, Described, grid_of
 from umd_engine.models.custom.description import Description
 from umd_engine.models.custom.frame import Frame
 from umd_engine.models.custom.opening import Piece
-from umd_engine.models.mask import Mask
+from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.nnunet.protocol import pad_to
 from umd_engine.models.prompts import Click, PromptSource
 
@@ -46,6 +47,10 @@ class PointModel(Described):
     def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
         voxels = int(np.prod(shape))
         return self.bytes_of(shape, spacing, 1) + organs * (self.bytes_of(shape, spacing, 1) + 2 * voxels)
+
+    def calls(self, shape: Triple, spacing: tuple[float, float, float], asked: Asked) -> Calls:
+        steps = [Works(self.unit(asked.points(step)), asked.organs) for step in range(len(asked.steps))]
+        return Calls((*self.localiser_works(grid_of(shape, spacing)), *steps), "an organ's points share a window")
 
     def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
         if not sources:

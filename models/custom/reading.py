@@ -50,9 +50,7 @@ def parse_yaml(text: str) -> Any:
 
     try:
         return yaml.safe_load(text)
-    except (
-        Exception
-    ) as error:  # its constructors raise whatever comes, e.g. of !!int ''
+    except Exception as error:  # its constructors raise whatever comes, e.g. of !!int ''
         first = str(error).splitlines() or [""]
         raise ValueError(first[0][:120] or type(error).__name__) from None
 

@@ -10,8 +10,9 @@ import torch
 from umd_engine.engine.accumulator import Sums
 from umd_engine.engine.work import Program
 from umd_engine.errors import PromptError, UmdEngineError
+from umd_engine.models.calls import Asked, Calls
 from umd_engine.models.custom.decide import labels_of
-from umd_engine.models.custom.described import Case, Described, windows_of
+from umd_engine.models.custom.described import Case, Described, grid_of, windows_of
 from umd_engine.models.custom.description import Description
 from umd_engine.models.custom.opening import Piece
 from umd_engine.models.custom.sliding import sums_of
@@ -34,6 +35,10 @@ class TextModel(Described):
     def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
         heads = -(-organs // (self.at_once or 1)) * (self.at_once or 1)
         return self.bytes_of(shape, spacing, heads) + organs * math.prod(shape)
+
+    def calls(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], asked: Asked) -> Calls:
+        times = -(-asked.organs // (self.at_once or 1))
+        return Calls(self.works(grid_of(shape, spacing), times) * len(asked.steps), self.assumed)
 
     def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
         """The last mask of every source; who asks again shares another pass of the windows."""

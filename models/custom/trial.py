@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,7 @@ from umd_engine.data.volume import Volume
 from umd_engine.engine.executor import Session, run_program
 from umd_engine.engine.unit import Unit
 from umd_engine.kernels.resample import affine
-from umd_engine.models.custom.described import Described, windows_of
-from umd_engine.models.custom.frame import frame_of
-from umd_engine.models.custom.sliding import lines_of
+from umd_engine.models.custom.described import Described
 from umd_engine.models.model import Model, Segmentation
 from umd_engine.models.ready import open_unit, runtime_of
 
@@ -60,10 +57,7 @@ def count_windows(model: object, image: Volume) -> int | None:
     """Windows of one scan, to say how long it may take; None where a localiser decides, or nothing is described."""
     if not isinstance(model, Described) or model.description.localiser is not None:
         return None
-    windows = windows_of(model.description)
-    shape = frame_of(model.description.grid, image.grid, model.turn).shape
-    padded = tuple(max(n, patch) for n, patch in zip(shape, windows.patch, strict=True))
-    return math.prod(map(len, lines_of(padded, windows)))  # type: ignore[arg-type]
+    return model.count_windows(model.description, image.grid)
 
 
 def phantom_images(channels: Sequence[str], seed: int = 0) -> list[Volume]:

@@ -15,14 +15,15 @@ from umd_engine.engine.together import in_turn, together
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import UmdEngineError
-from umd_engine.models.mask import Mask
+from umd_engine.models.calls import ORGAN, Asked, Calls, Works, organ_voxels, side_by_side
+from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.model import only_image
 from umd_engine.models.nninteractive.draws import Draws, keyed, numpys_stream
-from umd_engine.models.nninteractive.folder import read_settings
-from umd_engine.models.nninteractive.network import find_fold, read_network
+from umd_engine.models.nninteractive.folder import Settings, read_settings
+from umd_engine.models.nninteractive.network import MARGIN, find_fold, read_network
 from umd_engine.models.nninteractive.prompting import KINDS, hand_over
 from umd_engine.models.nninteractive.protocol import Case, Options, prepare_scan
-from umd_engine.models.nninteractive.session import LARGEST, Rules, Session
+from umd_engine.models.nninteractive.session import LARGEST, Rules, Session, looks_until
 from umd_engine.models.nninteractive.turning import mask_to_scan
 from umd_engine.models.prompts import PromptSource
 
@@ -33,6 +34,7 @@ class NnInteractive:
     Args:
         path: holds `plans.json`, `dataset.json`, `inference_info.json` or `inference_session_class.json`, and
             `fold_*/checkpoint_final.pth`.
+        network: taken with its patch instead of the folder's, with the usual settings.
 
     Raises:
         MissingFileError, CheckpointError, UnsupportedModelError: the folder cannot be used.
@@ -40,13 +42,18 @@ class NnInteractive:
 
     crops_by_label = False
 
-    def __init__(self, name: str, path: Path, options: Options):
+    def __init__(self, name: str, path: Path, options: Options, network: tuple[torch.nn.Module, Triple] | None = None):
         self.name, self.options = name, options
-        fold = find_fold(path, options.fold)
-        self.settings = read_settings(path)
-        network, self.patch, said = read_network(path, fold / options.checkpoint, self.settings.channels)
+        said: Mapping[str, str] = {}
+        self.settings = Settings()
+        if network is None:
+            fold = find_fold(path, options.fold)
+            self.settings = read_settings(path)
+            module, self.patch, said = read_network(path, fold / options.checkpoint, self.settings.channels)
+        else:
+            module, self.patch = network
         image = TensorSpec("image", (1 + self.settings.channels, *self.patch))
-        self.unit = Unit(f"{name}.network", network, (image,), ("logits",))
+        self.unit = Unit(f"{name}.network", module, (image,), ("logits",))
         self.units: Sequence[Unit] = [self.unit]
         self.weights = self.unit.content_hash
         taken = {KINDS[kind] for kind in KINDS if self.settings.supported[kind]}
@@ -77,6 +84,18 @@ class NnInteractive:
     @property
     def preparation(self) -> Hashable:
         return "nninteractive", self.options.official
+
+    def calls(self, shape: Triple, spacing: tuple[float, float, float], asked: Asked) -> Calls:
+        """Looks from further and further away until the organ is seen whole, then patches over it, at every step."""
+        organ, masks = organ_voxels(spacing), asked.organs * len(asked.steps)
+        wanted = max(n / p for n, p in zip(organ, self.patch, strict=True))
+        looks = looks_until(wanted if self.options.autozoom else 1)
+        boxes = _patches(organ, self.patch, 1) if looks > 1 else 0
+        one = [*[Works(self.unit, 1)] * looks, *([Works(self.unit, boxes)] if boxes else [])]
+        works = side_by_side(one * len(asked.steps), asked.organs, self.options.official)
+        # a patch is put where none of those before it covers, half of what one covers away from their middles at least
+        most = masks * (looks_until(LARGEST) + _patches(shape, self.patch, 2)) if self.options.autozoom else None
+        return Calls(tuple(works), f"an organ is {ORGAN:g} mm wide", least=masks, most=most)
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         """One image, in its file's own order of axes.
@@ -110,3 +129,8 @@ class NnInteractive:
             yield from session.predict()
             mask = mask_to_scan(session.mask, case.grid)
         return Mask.empty(case.grid.shape, case.image.device) if mask is None else mask
+
+
+def _patches(voxels: Sequence[int], patch: Triple, closer: int) -> int:
+    """So many lie over a box, side by side, or so many times closer along each axis."""
+    return math.prod(-(-n * closer // (p - 2 * MARGIN)) for n, p in zip(voxels, patch, strict=True))

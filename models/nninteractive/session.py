@@ -22,6 +22,19 @@ from umd_engine.models.nninteractive.region import Region, hull, tight, triple
 LARGEST, GROWTH = 4, 1.5  # zoom
 
 
+def further(zoom: float) -> float:
+    """The zoom of the next look."""
+    return min(LARGEST, zoom * GROWTH)
+
+
+def looks_until(wanted: float) -> int:
+    """Looks from zoom 1 on until one shows so many patches along an axis, or there is no further."""
+    zoom, looks = 1.0, 1
+    while zoom < min(wanted, LARGEST):
+        zoom, looks = further(zoom), looks + 1
+    return looks
+
+
 @dataclass(frozen=True)
 class Rules:
     """How a session runs.
@@ -109,7 +122,7 @@ class Session:
             beyond = changes_at_border(found, seen_before(self.mask, crop))
             if not (beyond and self.rules.autozoom) or crop.zoom >= LARGEST:
                 return crop, found
-            crop = Crop(crop.center, min(LARGEST, crop.zoom * GROWTH), self.patch)
+            crop = Crop(crop.center, further(crop.zoom), self.patch)
 
     def _see(self, crop: Crop) -> Program[torch.Tensor]:
         """One prediction; its input is made when a batch needs it: 13 organs that wait hold none."""

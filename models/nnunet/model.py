@@ -22,13 +22,14 @@ from umd_engine.errors import (
     UnsupportedModelError,
     VoxelError,
 )
+from umd_engine.models.calls import CUT, Calls, Works
 from umd_engine.models.checkpoint import load_checkpoint, load_strictly
 from umd_engine.models.model import Segmentation
 from umd_engine.models.nnunet.finish import labels_from_logits
 from umd_engine.models.nnunet.network import build_network
-from umd_engine.models.nnunet.plans import Normalization, Plans, read_plans
-from umd_engine.models.nnunet.prepare import Prepared, prepare_image
-from umd_engine.models.nnunet.protocol import Options, logits_of
+from umd_engine.models.nnunet.plans import Normalization, Plans, Triple, read_plans
+from umd_engine.models.nnunet.prepare import Prepared, prepare_image, resampled_shape
+from umd_engine.models.nnunet.protocol import Options, flips, logits_of, windows_of
 from umd_engine.models.relatives.refused import refuse_first_version, refuse_trainer
 
 
@@ -89,31 +90,46 @@ class NnUNet:
     """
 
     def __init__(self, name: str, folder: Path, options: Options):
-        self.name, self.options = name, options
         paths = [folder / f"fold_{fold}" / options.checkpoint for fold in find_folds(folder, options)]
         first = _read_fold(paths[0])
-        self.plans: Plans = read_plans(folder, first.configuration)
-        if options.normalization == "zscore":
-            self.plans = replace(self.plans, normalization=(Z_SCORE,) * len(self.plans.channels))
-        self.mirror_axes = first.mirror_axes
-        self.units = [self._unit(first.weights, paths[0])]
-        self.units += [self._unit(_read_fold(path).weights, path) for path in paths[1:]]
+        self._follow(name, options, read_plans(folder, first.configuration), first.mirror_axes, first.trainer)
+        self.units = [self._loaded(first.weights, paths[0])]
+        self.units += [self._loaded(_read_fold(path).weights, path) for path in paths[1:]]
         hashes = "".join(unit.content_hash for unit in self.units)
         self.weights = hashlib.sha256(hashes.encode()).hexdigest()
-        self.organs: Mapping[str, tuple[int, ...]] = self.plans.labels.names
+
+    @classmethod
+    def without_weights(cls, name: str, plans: Plans, options: Options, mirror_axes: tuple[int, ...]) -> NnUNet:
+        """One fold whose parameters have no memory: to count with, it cannot run."""
+        model = cls.__new__(cls)
+        model._follow(name, options, plans, mirror_axes, "none")
+        with torch.device("meta"):
+            model.units = [model._unit(build_network(plans, Path("plans.json")), "fold_0")]
+        model.weights = "none"
+        return model
+
+    def _follow(self, name: str, options: Options, plans: Plans, mirror_axes: tuple[int, ...], trainer: str) -> None:
+        self.name, self.options, self.mirror_axes = name, options, mirror_axes
+        self.plans = plans
+        if options.normalization == "zscore":
+            self.plans = replace(plans, normalization=(Z_SCORE,) * len(plans.channels))
+        self.organs: Mapping[str, tuple[int, ...]] = plans.labels.names
         self.protocol: Mapping[str, Any] = {
             "name": "nnunet",
             **asdict(options),
-            "mirror_axes": self.mirror_axes,
-            "trainer": first.trainer,
+            "mirror_axes": mirror_axes,
+            "trainer": trainer,
             "plans": asdict(self.plans),
         }
 
-    def _unit(self, state: dict[str, torch.Tensor], path: Path) -> Unit:
+    def _loaded(self, state: dict[str, torch.Tensor], path: Path) -> Unit:
         network = build_network(self.plans, path.parent.parent / "plans.json")
         load_strictly(network, state, path)
+        return self._unit(network, path.parent.name)
+
+    def _unit(self, network: torch.nn.Module, fold: str) -> Unit:
         image = TensorSpec("image", (len(self.plans.channels), *self.plans.patch))
-        return Unit(f"{self.name}.{path.parent.name}", network.eval(), (image,), ("logits",))
+        return Unit(f"{self.name}.{fold}", network.eval(), (image,), ("logits",))
 
     def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> int:
         channels, heads, voxel = len(self.plans.channels), self.plans.labels.heads, 4
@@ -131,6 +147,17 @@ class NnUNet:
         plans = self.plans
         rules = repr((plans.normalization, plans.resampling))  # statistics are dictionaries
         return "nnunet", len(plans.channels), plans.reorients, plans.transpose, plans.spacing, rules
+
+    def calls(self, shape: Triple, spacing: tuple[float, float, float]) -> Calls:
+        """A file whose axes are not in the order x, y, z may have a window more or less."""
+        turned = [2 - axis for axis in self.plans.transpose]  # readers put z first
+        here, mm = [shape[axis] for axis in turned], [spacing[axis] for axis in turned]
+        return Calls(self.works(resampled_shape(here, mm, self.plans)), f"{CUT}: no margin of zeros")
+
+    def works(self, shape: Triple) -> tuple[Works, ...]:
+        """For a prepared image of that shape."""
+        windows = len(windows_of(shape, self.plans.patch, self.options))
+        return tuple(Works(unit, windows * len(flips(self.mirror_axes, self.options.mirroring))) for unit in self.units)
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         """Images as channels on one grid, in the order of the model's `channel_names`."""

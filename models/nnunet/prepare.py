@@ -47,12 +47,15 @@ def prepare_image(image: torch.Tensor, spacing: Sequence[float], plans: Plans) -
     mask = _filled(nonzero[crop]) if any(n.masked for n in plans.normalization) else None
     for channel, rule in zip(data, plans.normalization, strict=True):
         normalize(channel, rule, mask if rule.masked else None)
-    # round halves to even, as Python does
-    shape: Triple = tuple(
-        round(old / new * n) for old, new, n in zip(spacing, plans.spacing, data.shape[1:], strict=True)
-    )  # type: ignore[assignment]
-    data = resample(data, shape, spacing, plans.spacing, plans.resampling)
+    data = resample(data, resampled_shape(data.shape[1:], spacing, plans), spacing, plans.spacing, plans.resampling)
     return Prepared(data, spacing, full_shape, crop)
+
+
+def resampled_shape(shape: Sequence[int], spacing: Sequence[float], plans: Plans) -> Triple:
+    """At the plans' spacing, of a shape and spacing in transposed order."""
+    # round halves to even, as Python does
+    x, y, z = (round(old / new * n) for old, new, n in zip(spacing, plans.spacing, shape, strict=True))
+    return x, y, z
 
 
 def bounding_box(mask: torch.Tensor) -> tuple[slice, slice, slice]:

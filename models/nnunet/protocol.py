@@ -65,6 +65,12 @@ def flips(axes: Sequence[int], mirroring: bool) -> list[tuple[int, ...]]:
     return list(chain.from_iterable(combinations(names, n) for n in range(len(names) + 1)))
 
 
+def windows_of(shape: Triple, patch: Triple, options: Options) -> list[Triple]:
+    """Start corners in data of that shape, padded to a patch."""
+    x, y, z = (max(n, p) for n, p in zip(shape, patch, strict=True))
+    return window_grid((x, y, z), patch, options.step)
+
+
 def logits_of(
     data: torch.Tensor,
     units: Sequence[Unit],
@@ -86,7 +92,7 @@ def logits_of(
     shape: Triple = tuple(padded.shape[1:])  # type: ignore[assignment]
     dtype = torch.float16 if options.official else torch.float32
     weights = gaussian_weights(patch, dtype).to(data.device)
-    starts = window_grid(shape, patch, options.step)
+    starts = windows_of(shape, patch, options)
     turns = flips(mirror_axes, options.mirroring)
     sums: Accumulator | None = None
     means: torch.Tensor | None = None

@@ -23,6 +23,7 @@ from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import CheckpointError, MissingFileError, OptionError, UnsupportedModelError
 from umd_engine.kernels.resample import zoom
+from umd_engine.models.calls import Calls
 from umd_engine.models.model import Segmentation, only_image
 from umd_engine.models.nnunet.model import NnUNet
 from umd_engine.models.nnunet.protocol import VARIANTS
@@ -97,14 +98,22 @@ class TotalSegmentator:
         }
 
     def nbytes(self, shape: Triple, spacing: tuple[float, float, float]) -> int:
-        wanted = self.options.spacing or 0
-        seen = shape
-        if wanted:
-            seen = tuple(max(round(n * mm / wanted), 1) for n, mm in zip(shape, spacing, strict=True))  # type: ignore[assignment]
-        step = (wanted, wanted, wanted) if wanted else spacing
+        seen, step = self._seen(shape, spacing)
         here = math.prod(shape)
         most = max(part.nbytes(seen, step) for part in self.parts)
         return int(10 * here + 8 * math.prod(seen) + max(most, 24 * max(here, math.prod(seen))))
+
+    def calls(self, shape: Triple, spacing: tuple[float, float, float]) -> Calls:
+        parts = [part.calls(*self._seen(shape, spacing)) for part in self.parts]
+        return Calls(tuple(work for part in parts for work in part.works), parts[0].assumed)
+
+    def _seen(self, shape: Triple, spacing: tuple[float, float, float]) -> tuple[Triple, tuple[float, float, float]]:
+        """Shape and spacing (mm) that the parts see."""
+        wanted = self.options.spacing
+        if not wanted:
+            return shape, spacing
+        x, y, z = (max(round(n * mm / wanted), 1) for n, mm in zip(shape, spacing, strict=True))
+        return (x, y, z), (wanted, wanted, wanted)
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         image = only_image(self.name, images)

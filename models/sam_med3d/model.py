@@ -16,13 +16,14 @@ from umd_engine.engine.together import in_turn, together
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import UmdEngineError
+from umd_engine.models.calls import Asked, Calls, Works, side_by_side
 from umd_engine.models.checkpoint import hash_of_weights
 from umd_engine.models.mask import Mask
 from umd_engine.models.model import only_image
 from umd_engine.models.prompts import PromptSource
 from umd_engine.models.sam_med3d.axes import SPACING
 from umd_engine.models.sam_med3d.lattice import Lattice
-from umd_engine.models.sam_med3d.network import Pieces, read_network
+from umd_engine.models.sam_med3d.network import Network, Pieces, read_network
 from umd_engine.models.sam_med3d.options import Options
 from umd_engine.models.sam_med3d.prompt_encoder import CROP
 from umd_engine.models.sam_med3d.protocol import Case, Organ
@@ -33,6 +34,7 @@ class SamMed3D:
 
     Args:
         path: `sam_med3d_turbo.pth`.
+        network: taken instead of the file's.
 
     Raises:
         MissingFileError, CheckpointError: the file cannot be used.
@@ -40,9 +42,9 @@ class SamMed3D:
 
     prompts = frozenset({"point"})
 
-    def __init__(self, name: str, path: Path, options: Options):
+    def __init__(self, name: str, path: Path, options: Options, network: Network | None = None):
         self.name, self.options = name, options
-        network = read_network(path, reduced=options.encoder == "reduced")
+        network = network or read_network(path, reduced=options.encoder == "reduced")
         self.weights = hash_of_weights(network.state_dict())
         self.pieces = Pieces(name, network)
         self.protocol: Mapping[str, Any] = {
@@ -72,6 +74,13 @@ class SamMed3D:
     @property
     def preparation(self) -> Hashable:
         return "sam-med3d"
+
+    def calls(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], asked: Asked) -> Calls:
+        """A crop an organ, encoded once and decoded at every step."""
+        steps = range(len(asked.steps))
+        organ = [Works(self.pieces.encoder, 1), *(Works(self.pieces.decoder(asked.points(step)), 1) for step in steps)]
+        assumed = "one crop covers an organ" if self.options.cover else ""
+        return Calls(tuple(side_by_side(organ, asked.organs, self.options.official)), assumed)
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         """The scan in its file's order on the device; nothing is resampled before a crop is known.

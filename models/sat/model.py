@@ -16,18 +16,20 @@ from umd_engine.data.volume import Volume
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import UmdEngineError
+from umd_engine.models.calls import CUT, Asked, Calls, Works
 from umd_engine.models.checkpoint import hash_of_weights
-from umd_engine.models.mask import Mask
+from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.model import only_image
 from umd_engine.models.prompts import PromptSource
 from umd_engine.models.sat.frame import SPACING, lattice_shape
-from umd_engine.models.sat.network import NANO, PATCH, PRO, Size, network_unit
+from umd_engine.models.sat.network import NANO, PATCH, PRO, Network, Size, network_unit
 from umd_engine.models.sat.options import Options
 from umd_engine.models.sat.prepare import Case, prepare_scan
 from umd_engine.models.sat.protocol import Pieces, segment_organs
 from umd_engine.models.sat.published import load_published, named_once
 from umd_engine.models.sat.text import TextEncoder
 from umd_engine.models.sat.text_state import read_text_state
+from umd_engine.models.sat.windows import window_grid
 
 ORGANS = 13  # the unit that is there before anything is asked for
 TEXT_FILE = "text_encoder.pth"
@@ -38,6 +40,7 @@ class Sat:
 
     Args:
         path: `SAT_Nano.pth` or `SAT_Pro.pth`, or a folder with it; `text_encoder.pth` lies beside it.
+        network: taken instead of the file's, with no text encoder: texts cannot be embedded then.
 
     Raises:
         MissingFileError, CheckpointError: the checkpoint or the text encoder cannot be used.
@@ -47,18 +50,25 @@ class Sat:
     crops_by_label = False
     default_prompt = "text"
 
-    def __init__(self, name: str, path: Path, options: Options, *, size: Size):
+    def __init__(self, name: str, path: Path, options: Options, *, size: Size, network: Network | None = None):
         self.name, self.options, self.size = name, options, size
+        self._units: dict[int, Unit] = {}
+        if network is None:
+            self._load(path)
+        else:
+            self.network, self.weights = network, "none"
+        self.unit(ORGANS)
+
+    def _load(self, path: Path) -> None:
+        options = self.options
         home = path if path.is_dir() else path.parent
         text = read_text_state(Path(options.text_encoder) if options.text_encoder else home / TEXT_FILE)
-        self.network = load_published(path, size)
+        self.network = load_published(path, self.size)
         self.text = TextEncoder(
             text, Path(options.tokenizer) if options.tokenizer else None, any_name=options.names == "any"
         )
         hashes = hash_of_weights(named_once(self.network.state_dict())) + hash_of_weights(text.all)
         self.weights = hashlib.sha256(hashes.encode()).hexdigest()
-        self._units: dict[int, Unit] = {}
-        self.unit(ORGANS)
 
     @property
     def protocol(self) -> Mapping[str, Any]:
@@ -93,6 +103,14 @@ class Sat:
     @property
     def preparation(self) -> Hashable:
         return "sat", self.options.modality, self.options.official
+
+    def calls(self, shape: Triple, spacing: tuple[float, float, float], asked: Asked) -> Calls:
+        """All organs in one pass of the windows, at every step."""
+        return Calls(self.works(lattice_shape(shape, spacing), asked), f"{CUT}: the foreground fills the scan")
+
+    def works(self, cut: Triple, asked: Asked) -> tuple[Works, ...]:
+        """For a cut of that shape."""
+        return (Works(self.unit(asked.organs), len(window_grid(cut))),) * len(asked.steps)
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         image = only_image(self.name, images)

@@ -54,6 +54,11 @@ class Region:
             axes.append([min(number * step, n - window) for number in range(count)])
         return list(itertools.product(*axes))  # type: ignore[arg-type]
 
+    @classmethod
+    def of(cls, size: Triple, overlap: float) -> Region:
+        """A region of that size, wherever it lies."""
+        return cls((0, 0, 0), size, overlap)
+
     def inside(self, start: Triple) -> tuple[tuple[slice, slice, slice], Triple]:
         """The crop's voxels that a window shows, and where they lie in the window."""
         cut, before = [], []

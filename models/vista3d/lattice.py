@@ -115,6 +115,12 @@ def axes_of(grid: Grid, from_file: bool = True) -> tuple[Axis, Axis, Axis]:
     return x, y, z
 
 
+def lattice_shape(shape: Triple, spacing: tuple[float, float, float]) -> Triple:
+    """Of the whole scan."""
+    x, y, z = (Axis.of(n, mm, False).new for n, mm in zip(shape, spacing, strict=True))
+    return x, y, z
+
+
 def resampled(image: torch.Tensor, axes: tuple[Axis, Axis, Axis], official: bool) -> torch.Tensor:
     """float32 [x, y, z] on the lattice of an image [X, Y, Z], trilinear, edges repeated.
 

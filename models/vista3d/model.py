@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from umd_engine.data.volume import Volume
 from umd_engine.engine.together import in_turn, together
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import PromptError, UmdEngineError, UnknownNameError
+from umd_engine.models.calls import CUT, Asked, Calls, Works, side_by_side
 from umd_engine.models.checkpoint import hash_of_weights
 from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.model import Model, PromptedModel, Segmentation, only_image
 from umd_engine.models.prompts import PromptSource
 from umd_engine.models.vista3d.classes import unique
+from umd_engine.models.vista3d.lattice import lattice_shape
 from umd_engine.models.vista3d.network import WIDTH, class_table, class_unit, read_network
 from umd_engine.models.vista3d.options import CtmrOptions, Options
 from umd_engine.models.vista3d.point_network import Pieces
@@ -70,20 +73,23 @@ class Vista3D(_Loaded):
 
     Args:
         path: the bundle's `model.pt`, or its folder.
+        network: taken instead of the file's.
 
     Raises:
         MissingFileError, CheckpointError: the file cannot be used.
         UnknownNameError, OptionError: an organ or a class id that the model lacks.
     """
 
-    def __init__(self, name: str, path: Path, options: Options, recipe: Recipe = VISTA3D):
+    def __init__(
+        self, name: str, path: Path, options: Options, recipe: Recipe = VISTA3D, network: nn.Module | None = None
+    ):
         super().__init__(name, options, recipe)
         asked = recipe.classes_of(options).asked(options.organs)
         self.ids = unique(asked)
         self.organs: Mapping[str, tuple[int, ...]] = {
             organ: tuple(self.ids.index(i) + 1 for i in ids) for organ, ids in asked.items()
         }
-        network = read_network(path)
+        network = network or read_network(path)
         self.weights = hash_of_weights(network.state_dict())
         self.walk = class_pass(name, network, self.ids, recipe, options)
 
@@ -96,6 +102,10 @@ class Vista3D(_Loaded):
         # the sums, the image once more where it is padded, its labels and those on the scan's grid
         running = self.walk.nbytes(prepared) + 9 * math.prod(prepared) + 2 * math.prod(shape)
         return preparing + running
+
+    def calls(self, shape: Triple, spacing: tuple[float, float, float]) -> Calls:
+        air = "; windows of air are not left out" if self.options.skip_air else ""
+        return Calls(self.walk.works(lattice_shape(shape, spacing)), f"{CUT}: the body fills the scan{air}")
 
     def segment(self, case: Case) -> Program[Segmentation]:
         labels = yield from label_slabs(case, self.walk)
@@ -111,9 +121,11 @@ class Vista3DPoints(_Loaded):
     prompts = frozenset({"point"})
     crops_by_label = False
 
-    def __init__(self, name: str, path: Path, options: Options, recipe: Recipe = VISTA3D):
+    def __init__(
+        self, name: str, path: Path, options: Options, recipe: Recipe = VISTA3D, network: nn.Module | None = None
+    ):
         super().__init__(name, options, recipe)
-        network = read_network(path)
+        network = network or read_network(path)
         self.weights = hash_of_weights(network.state_dict())
         self.with_class = options.mode == "class+point"
         self.table = class_table(network)
@@ -129,6 +141,13 @@ class Vista3DPoints(_Loaded):
         window, held = math.prod(self.patch), math.prod(prepared)
         # the image; what points far apart see together, of one object at a time
         return int(preparing + (4 + STITCHED) * held + organs * (4 * WINDOWS_ALIVE * window + math.prod(shape)))
+
+    def calls(self, shape: Triple, spacing: tuple[float, float, float], asked: Asked) -> Calls:
+        """All points of an organ in one window, at every step; apart from one another each has its own."""
+        organ = [Works(self.pieces.unit(asked.points(step)), 1) for step in range(len(asked.steps))]
+        apart = asked.organs * sum(asked.points(step) for step in range(len(asked.steps)))
+        assumed = "an organ's points share a window" if len(organ) > 1 else ""
+        return Calls(tuple(side_by_side(organ, asked.organs, self.options.official)), assumed, most=apart)
 
     def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
         side_by_side = in_turn if self.options.official else together
@@ -152,7 +171,7 @@ class Vista3DPoints(_Loaded):
         return with_class(self.table[ids[0]], ids[0])
 
 
-def class_pass(name: str, network: torch.nn.Module, ids: Sequence[int], recipe: Recipe, options: Options) -> Pass:
+def class_pass(name: str, network: nn.Module, ids: Sequence[int], recipe: Recipe, options: Options) -> Pass:
     """How the windows of a scan are walked: more classes than features are summed as features."""
     patch = recipe.patch_of(options)
     as_features = len(ids) > WIDTH and not options.official
@@ -161,8 +180,9 @@ def class_pass(name: str, network: torch.nn.Module, ids: Sequence[int], recipe: 
     return Pass(unit, table, len(ids), patch, PADDINGS[recipe.padding_of(options)], options)
 
 
-def load_vista3d(name: str, path: Path, options: Options) -> Model | PromptedModel:
-    return Vista3D(name, path, options) if options.mode == "class" else Vista3DPoints(name, path, options)
+def load_vista3d(name: str, path: Path, options: Options, network: nn.Module | None = None) -> Model | PromptedModel:
+    kind = Vista3D if options.mode == "class" else Vista3DPoints
+    return kind(name, path, options, network=network)
 
 
 def load_vista3d_ctmr(name: str, path: Path, options: CtmrOptions) -> Model:

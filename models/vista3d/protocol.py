@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 from umd_engine.engine.unit import Unit
-from umd_engine.engine.windows import centred_gaussian
+from umd_engine.engine.windows import centred_gaussian, flush_starts
 from umd_engine.engine.work import Program, Tensors, Work
 from umd_engine.kernels.windows import finish
+from umd_engine.models.calls import Works
 from umd_engine.models.mask import Triple
 from umd_engine.models.vista3d.network import WIDTH, classified
 from umd_engine.models.vista3d.options import Options
@@ -48,6 +50,12 @@ class Pass:
         """Bytes of the sums for a prepared image of that shape."""
         grown = padded_shape(shape, self.patch)
         return slab_bytes(self.channels, grown, self.patch, self.axis(grown))
+
+    def works(self, shape: Triple) -> tuple[Works, ...]:
+        """For a prepared image of that shape."""
+        grown = padded_shape(shape, self.patch)
+        lines = [flush_starts(n, p, self.options.overlap) for n, p in zip(grown, self.patch, strict=True)]
+        return (Works(self.unit, math.prod(map(len, lines))),)
 
     def axis(self, shape: Triple) -> int:
         return 0 if self.options.official else slowest_axis(shape, self.patch)
