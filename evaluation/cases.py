@@ -30,6 +30,7 @@ class Settings:
         memory: bytes that cases in flight may declare together.
         organs: only these; empty: all that the model segments, or that a prompted model's scan has in its label set.
         save_masks: also write each mask under RUN/masks.
+        trace: a file for the spans of the run's stages.
     """
 
     backend: str = "torch"
@@ -42,6 +43,7 @@ class Settings:
     seed: int = 0
     organs: tuple[str, ...] = ()
     save_masks: bool = False
+    trace: Path | None = None
     prompts: PromptSettings = field(default_factory=PromptSettings)
 
 

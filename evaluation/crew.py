@@ -11,6 +11,7 @@ from typing import Any
 from umd_engine.data.manifest import ScanRow
 from umd_engine.data.scan import Scan, read_scan, scan_geometry
 from umd_engine.engine.executor import Executor, Job, Outcome, Session
+from umd_engine.engine.trace import Trace
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import UmdEngineError
@@ -83,8 +84,13 @@ class Crew:
         scans = SharedScans(readable, partial(read_scan, with_label=with_label))
         jobs = (Job(case, _nbytes(case), partial(self._start, case, scans)) for case in self.cases)
         settings = self.settings
-        executor = Executor(self.sessions, settings.batch_size, settings.memory, settings.max_live, settings.readers)
-        return executor.run(jobs)
+        trace = Trace(keep=settings.trace is not None)
+        executor = Executor(
+            self.sessions, settings.batch_size, settings.memory, settings.max_live, settings.readers, trace
+        )
+        yield from executor.run(jobs)
+        if settings.trace is not None:
+            trace.write(settings.trace)
 
     def _start(self, case: Case, scans: SharedScans) -> Program[Done]:
         began = time.perf_counter()
