@@ -1,4 +1,4 @@
-"""What the rows say together: CPU seconds against nnunetv2's, all metrics against its Dice, the share in flight."""
+"""Of all rows: nnunetv2 without its workers' start, all metrics against its Dice, the share in flight."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from umd_engine.bench.command import Summary
 from umd_engine.bench.floor.report import Row
-from umd_engine.bench.pipeline.entries import DICE, STUDY, SURFACES
+from umd_engine.bench.pipeline.entries import DICE, SURFACES
 
 IN_FLIGHT = 0.9
 SURFACES_TARGET = 1.0
@@ -17,7 +17,7 @@ def summarize(rows: Sequence[Row]) -> Summary:
     """A line a figure that was measured; a target is missed where one is below it."""
     lines, below = [], []
     for said, value, target in _figures(rows):
-        line = f"{said}: {value:.3g}, target {target:g}"
+        line = f"{said}: {value:.3g}" + (f", target {target:g}" if target else "")
         lines.append(line)
         if value < target:
             below.append(line)
@@ -25,13 +25,24 @@ def summarize(rows: Sequence[Row]) -> Summary:
 
 
 def _figures(rows: Sequence[Row]) -> Iterator[tuple[str, float, float]]:
-    ours, theirs = _seconds(rows, SURFACES, peer=False), _seconds(rows, DICE, peer=True)
-    if ours and theirs:
-        yield "Dice, NSD and HD95 in the time of nnUNetv2_evaluate_folder's Dice", theirs / ours, SURFACES_TARGET
+    """What it is, its value, its target (0 for none)."""
     for row in rows:
-        if row.op == STUDY and (found := re.search(r"in flight ([\d.]+)%", row.counted)):
-            yield "share of the time with a batch in flight", float(found[1]) / 100, IN_FLIGHT
+        start = _number(row, r"([\d.]+) s of it start its workers")
+        if row.timing and start is not None:
+            name, alone = row.implementation.removeprefix("peer:"), row.timing.median - start
+            if ours := _fastest(rows, row.op):
+                yield f"{row.op}: the speed of {name} without the start of its workers", alone / ours, 0.0
+            if row.op == DICE and (ours := _fastest(rows, SURFACES)):
+                yield f"{SURFACES}: the speed of {name}'s Dice", row.timing.median / ours, SURFACES_TARGET
+        share = _number(row, r"in flight ([\d.]+)%")
+        if share is not None:
+            yield "share of the time with a batch in flight", share / 100, IN_FLIGHT
 
 
-def _seconds(rows: Sequence[Row], op: str, peer: bool) -> float | None:
-    return next((row.timing.median for row in rows if row.op == op and row.peer == peer and row.timing), None)
+def _number(row: Row, pattern: str) -> float | None:
+    found = re.search(pattern, row.counted)
+    return float(found[1]) if found else None
+
+
+def _fastest(rows: Sequence[Row], op: str) -> float | None:
+    return min((row.timing.median for row in rows if row.op == op and not row.peer and row.timing), default=None)

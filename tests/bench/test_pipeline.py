@@ -118,9 +118,10 @@ def test_targets_across_rows() -> None:
         timing = Timing(seconds, seconds, seconds, 1, 1, False)
         return Row(op, name, "x", "unstable", peer=name.startswith("peer:"), timing=timing, counted=counted)
 
-    rows = [row(DICE, "peer:a", 9.0), row(DICE, "score", 1.0), row(SURFACES, "score and surfaces", 3.0)]
+    started = "CPU 1 s a scan, 2.5 s of it start its workers"
+    rows = [row(DICE, "peer:a", 9.0, started), row(DICE, "score", 1.0), row(SURFACES, "score and surfaces", 3.0)]
     rows.append(row(STUDY, "engine", 1.0, "CPU 1 s a scan, a batch in flight 88.5% of the time"))
     said = summarize(rows)
-    assert [line.rsplit(": ", 1)[1] for line in said.lines] == ["3, target 1", "0.885, target 0.9"]
-    assert said.below == said.lines[1:]
+    assert [line.rsplit(": ", 1)[1] for line in said.lines] == ["6.5", "3, target 1", "0.885, target 0.9"]
+    assert said.below == said.lines[2:]
     assert summarize(rows[1:3]).lines == []
