@@ -23,7 +23,7 @@ JOB, STUDY, DICE, SURFACES = (
 )
 NNUNET_TARGET, MONAI_TARGET, DICE_TARGET = 3.0, 2.0, 10.0
 # share of an organ's voxels that may differ: `engine` sums in float32 where nnunetv2 sums in float16; MONAI resamples
-# linearly with a half-voxel rule of its own, where nnunetv2 takes cubic splines, and places the last window otherwise
+# linearly where nnunetv2 takes cubic splines, and places the last window otherwise
 OFFICIAL, ENGINE, MONAI = 0.0, 1e-3, 0.1
 
 
