@@ -14,7 +14,7 @@ from umd_engine.bench.plain_nnunet import load
 from umd_engine.data.nifti import read_header, write_labels
 
 CALL = (
-    "LoadImaged, Orientationd, ScaleIntensityRanged or NormalizeIntensityd, Spacingd(bilinear, scale_extent=True), "
+    "LoadImaged, Orientationd, ScaleIntensityRanged or NormalizeIntensityd, Spacingd(bilinear, align_corners=True, scale_extent=True), "
     "sliding_window_inference(sw_batch_size=2, overlap=0.5, mode=gaussian), Invertd, argmax, compute_dice"
 )
 
@@ -62,5 +62,5 @@ def _transforms(plans: dict[str, Any], modality: str) -> Any:
         t.LoadImaged(["image", "label"], ensure_channel_first=True),
         t.Orientationd("image", "SAR"),  # nnU-Net's networks see z, y, x
         normalize[modality],
-        t.Spacingd("image", spacing, mode="bilinear", scale_extent=True, dtype=torch.float32),
+        t.Spacingd("image", spacing, mode="bilinear", align_corners=True, scale_extent=True, dtype=torch.float32),
     ])  # fmt: skip
