@@ -14,7 +14,8 @@ from umd_engine.bench.plain_nnunet import load
 from umd_engine.data.nifti import read_header, write_labels
 
 CALL = (
-    "LoadImaged, Orientationd, ScaleIntensityRanged or NormalizeIntensityd, Spacingd(bilinear, align_corners=True, scale_extent=True), "
+    "LoadImaged, Orientationd, ScaleIntensityRanged or NormalizeIntensityd, "
+    "Spacingd(bilinear, align_corners=True, scale_extent=True), "
     "sliding_window_inference(sw_batch_size=2, overlap=0.5, mode=gaussian), Invertd, argmax, compute_dice"
 )
 
