@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from umd_engine.bench.floor.measure import missed
-from umd_engine.bench.floor.repetition import FULL, QUICK
+from umd_engine.bench.floor.repetition import FULL, QUICK, Rule
 from umd_engine.bench.floor.report import BASELINE, RED, Row
 from umd_engine.bench.floor.run import Bench, run
 from umd_engine.bench.floor.table import heading, kernels_of, lines_of
@@ -32,6 +32,7 @@ def perform(
     out: Path | None,
     summary: Callable[[Sequence[Row]], Summary] | None = None,
     baseline: str = BASELINE,
+    rule: Rule | None = None,
 ) -> int:
     """Measure, print each bench when it ended, write the report. The exit status: 1 where something is red.
 
@@ -39,8 +40,9 @@ def perform(
         quick: short windows and a small budget: a look, whose slow calls are timed once and called unstable.
         out: where the report goes as JSON; None for nowhere.
         baseline: what the report says that it was measured under.
+        rule: in place of that of `quick`.
     """
-    report = replace(run(benches, QUICK if quick else FULL, _show), baseline=baseline)
+    report = replace(run(benches, rule or (QUICK if quick else FULL), _show), baseline=baseline)
     if out is not None:
         report.save(out)
     for line in kernels_of(report.kernels):

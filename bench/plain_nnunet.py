@@ -23,7 +23,7 @@ from umd_engine.models.checkpoint import load_checkpoint
 Scores = dict[str, tuple[int, int, int]]
 
 
-def load(folder: Path, fold: int = 0) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
+def load(folder: Path, fold: int | str = 0) -> tuple[torch.nn.Module, dict[str, Any], dict[str, Any]]:
     """The network of one fold, its plans and its dataset.json."""
     from dynamic_network_architectures.architectures import unet
 

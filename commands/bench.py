@@ -108,6 +108,50 @@ def bench_plan(subjects: int, out: Path | None) -> None:
     sys.exit(perform(out, subjects))
 
 
+@bench.command("pipeline")
+@click.option(
+    "--pairs", default=4, show_default=True, type=click.IntRange(min=1), help="Subjects, a CT and a PET each."
+)
+@click.option(
+    "--nnunet-python",
+    "python",
+    envvar="UMD_ENGINE_NNUNET_PYTHON",
+    type=path(),
+    metavar="PYTHON",
+    help="An interpreter with nnunetv2; its rows are not measured without.",
+)
+@click.option(
+    "--nnunet-workers",
+    "workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Processes it prepares and exports with, each of 10 GB for a full-size CT.",
+)
+@click.option("--scans", type=path(file_okay=False), metavar="FOLDER", help="Phantoms, made if it is not there.")
+@click.option("--quick", is_flag=True, help="One small pair, every row timed once: a look.")
+@click.option("--json", "out", type=path(dir_okay=False), metavar="FILE", help="Also write the report here.")
+def bench_pipeline(
+    pairs: int, python: Path | None, workers: int, scans: Path | None, quick: bool, out: Path | None
+) -> None:
+    """Time the whole job on phantoms with the demo's networks, next to nnunetv2 and a MONAI loop; masks compared first.
+
+    Then the scoring of masks alone. Full-size phantoms take a quarter of an hour and 12 GB. Exits with 1 if masks or
+    counts differ or a ratio is below its target.
+
+    \b
+    Examples:
+      umd-engine bench pipeline --quick
+      umd-engine bench pipeline --nnunet-python nnunet/bin/python --json pipeline.json
+    """
+    from umd_engine.bench.command import perform
+    from umd_engine.bench.pipeline import BASELINE, benches, rule
+    from umd_engine.bench.pipeline.summary import summarize
+
+    listed = benches(1 if quick else pairs, "small" if quick else "full", python, workers, scans)
+    sys.exit(perform(listed, quick, out, summarize, BASELINE, rule(quick)))
+
+
 @bench.command("compare")
 @click.argument("before", type=path())
 @click.argument("after", type=path())

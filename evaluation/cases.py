@@ -39,7 +39,7 @@ class Settings:
     precision: str = "fp32"
     batch_size: int = 2
     memory: int | None = None
-    max_live: int = 2
+    max_live: int = 3  # one computes, one is finished, one is prepared
     readers: int = 1
     seed: int = 0
     organs: tuple[str, ...] = ()

@@ -108,6 +108,8 @@ def voxel_ml(grid: Grid) -> float:
 
 def compact(labels: LabelMap) -> tuple[LabelMap, list[int]]:
     """A map as uint8 classes, and the label id of each class; a uint8 map stays as it is."""
+    if isinstance(labels, torch.Tensor) and labels.device.type == "cpu":
+        labels = labels.numpy()  # whose maximum takes a fiftieth of the time that torch's takes
     if isinstance(labels, torch.Tensor):
         return labels, list(range(int(labels.max()) + 1))
     if labels.dtype == np.uint8:

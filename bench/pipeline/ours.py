@@ -1,0 +1,103 @@
+"""The engine's side: manifest in, rows in a store and masks out; and the scoring of masks that exist."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from umd_engine.bench.pipeline.clock import Counts, Seconds, Told
+from umd_engine.bench.pipeline.cohort import NETWORKS, Cohort, case_of
+from umd_engine.data.labelset import load_label_set
+from umd_engine.data.manifest import ScanRow
+from umd_engine.data.nifti import read_labels
+from umd_engine.engine.trace import Span, Trace
+from umd_engine.evaluation.cases import mask_path
+from umd_engine.evaluation.run import Evaluation, Settings
+from umd_engine.evaluation.score import score_command
+from umd_engine.evaluation.store import Store
+from umd_engine.kernels.surface import SurfaceMetrics, surface_metrics
+from umd_engine.models.catalog import Request
+
+TOLERANCE = 2.0  # mm, of the NSD
+
+
+def evaluate(cohort: Cohort, variant: str) -> Told:
+    """Each network on the scans of its modality: read, segment, write masks, score into a store."""
+    masks = Path(tempfile.mkdtemp(dir=cohort.folder))
+    seconds = Seconds()
+    counts: Counts = {}
+    for modality in NETWORKS:
+        rows, run = cohort.of(modality), masks / modality
+        with seconds.counted():
+            work = _finished(rows, run, [modality], variant, Settings(save_masks=True))
+        for case in work.wanted:
+            mask_path(case, run).rename(masks / f"{case_of(case.row)}.nii.gz")
+        counts |= _counts(run)
+    return Told(seconds, masks, counts)
+
+
+def evaluate_all(cohort: Cohort) -> Told:
+    """Both networks on every scan, as a study does; tells the share of the time with a batch in flight."""
+    with tempfile.TemporaryDirectory(dir=cohort.folder) as folder:
+        path, seconds = Path(folder) / "trace.json", Seconds()
+        with seconds.counted():
+            _finished(cohort.rows, Path(folder) / "run", list(NETWORKS), "engine", Settings(trace=path))
+        return Told(seconds, note=f"a batch in flight {share_in_flight(path):.1%} of the time")
+
+
+def _finished(rows: Sequence[ScanRow], run: Path, names: Sequence[str], variant: str, settings: Settings) -> Evaluation:
+    requests = [Request.parse(f"nnunet@{name}={NETWORKS[name]}") for name in names]
+    work = Evaluation(rows, [request.load({"variant": variant}) for request in requests], run, settings)
+    for ended in work.run():
+        if ended.error is not None:
+            raise ended.error
+    return work
+
+
+def share_in_flight(path: Path) -> float:
+    """Of the time between the first batch's start and the last one's end, from a trace's file."""
+    events = [event for event in json.loads(path.read_text(encoding="utf-8"))["traceEvents"] if event["ph"] == "X"]
+    trace = Trace()
+    trace.spans += [Span(e["cat"], e["name"], str(e["tid"]), e["ts"], e["ts"] + e["dur"]) for e in events]
+    return trace.busy()
+
+
+def _counts(run: Path) -> Counts:
+    counts: Counts = {}
+    with Store(run / "store.sqlite") as store:
+        for row in store.rows():
+            assert row.tp is not None and row.fp is not None and row.fn is not None, row
+            counts.setdefault(f"{row.subject}_{row.modality}", {})[row.organ] = (row.tp, row.fp, row.fn)
+    return counts
+
+
+def score(cohort: Cohort, masks: Path) -> Told:
+    """`umd-engine score MASKS LABELS --json`."""
+    seconds = Seconds()
+    with seconds.counted():
+        text, failed = score_command(masks, cohort.labels, as_json=True)
+    assert not failed, text
+    counts: Counts = {}
+    for row in json.loads(text):
+        counts.setdefault(row["case"], {})[row["organ"]] = (row["tp"], row["fp"], row["fn"])
+    return Told(seconds, counts=counts)
+
+
+def score_surfaces(cohort: Cohort, masks: Path) -> Told:
+    """The same, then NSD and HD95 of every organ by the kernel, each file read once more: `score` has neither yet."""
+    seconds = Seconds()
+    with seconds.counted():
+        counts = score(cohort, masks).counts
+        found = {case_of(row): surfaces(row, masks) for row in cohort.rows}
+    measured = sum(metrics.hd95_max is not None for metric in found.values() for metrics in metric.values())
+    return Told(seconds, counts=counts, note=f"NSD and HD95 of {measured} organs")
+
+
+def surfaces(row: ScanRow, masks: Path) -> Mapping[int, SurfaceMetrics]:
+    """Of the 13 organs of a scan, by id."""
+    assert row.label is not None
+    label, mask = read_labels(row.label), read_labels(masks / f"{case_of(row)}.nii.gz")
+    ids = [numbers[0] for numbers in load_label_set("umd13").ids.values()]
+    return surface_metrics(label.voxels, mask.voxels, ids, label.grid.spacing, TOLERANCE)

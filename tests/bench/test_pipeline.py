@@ -1,0 +1,127 @@
+"""The bench of whole jobs: on one small pair every row of ours is measured, its masks and counts compared first."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from umd_engine.bench.floor.measure import measure
+from umd_engine.bench.floor.repetition import Timing
+from umd_engine.bench.floor.report import Row
+from umd_engine.bench.pipeline import ONCE, benches, nnunet, ours
+from umd_engine.bench.pipeline.clock import Seconds, Told
+from umd_engine.bench.pipeline.cohort import Cohort, case_of, make_cohort
+from umd_engine.bench.pipeline.entries import DICE, JOB, STUDY, SURFACES, Held, entries
+from umd_engine.bench.pipeline.summary import summarize
+from umd_engine.data.nifti import read_labels, write_labels
+from umd_engine.engine.host_memory import SETTINGS
+from umd_engine.engine.trace import Trace
+from umd_engine.errors import BackendError, OptionError
+
+COPY = {"cpu": 20.0, "cuda": None}
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline") / "scans"
+    make_cohort(folder, folder.parent, 1, "small")
+    return folder
+
+
+@pytest.fixture
+def cohort(scans, tmp_path) -> Cohort:
+    return make_cohort(scans, tmp_path, 1, "small")
+
+
+def masks_of(cohort: Cohort, moved: int) -> Path:
+    """The labels themselves, moved by voxels of the first axis."""
+    folder = cohort.folder / f"moved-{moved}"
+    folder.mkdir()
+    for row in cohort.rows:
+        label = read_labels(row.label)
+        write_labels(folder / f"{case_of(row)}.nii.gz", np.roll(label.voxels, moved, 0), label)
+    return folder
+
+
+def test_every_row_on_one_small_pair(scans) -> None:
+    rows = {(row.op, row.implementation): row for row in (measure(e, ONCE, COPY) for e in entries_of(scans))}
+    missing = {key for key, row in rows.items() if row.timing is None}
+    assert {(JOB, "peer:nnunetv2"), (DICE, "peer:nnUNetv2_evaluate_folder"), (JOB, "2 Ray workers")} <= missing
+    assert missing <= {key for key, row in rows.items() if row.status == "not measured"}, rows
+    assert {(JOB, "official"), (JOB, "engine"), (STUDY, "engine"), (DICE, "score")}.isdisjoint(missing)
+    assert "pip install" in rows[JOB, "peer:nnunetv2"].reason
+    engine = rows[JOB, "engine"].counted
+    assert engine.startswith("CPU ") and " s a scan, " in engine and engine.endswith("voxels of organs differ")
+    assert "a batch in flight " in rows[STUDY, "engine"].counted
+    assert any("with a batch in flight" in line for line in summarize(list(rows.values())).lines)
+
+
+def entries_of(scans: Path):
+    (bench,) = benches(1, "small", None, 1, scans)
+    assert bench.environment == SETTINGS
+    return entries(*bench.arguments)
+
+
+def test_masks_that_differ_have_no_time(cohort) -> None:
+    held = Held(cohort, SimpleNamespace())
+    same = Told(Seconds(1, 2), masks_of(cohort, 0), {"a": {"liver": (1, 2, 3)}})
+    held.like(0.0, True, same)
+    moved = Told(Seconds(1, 2), masks_of(cohort, 1), same.counts)
+    with pytest.raises(AssertionError, match="voxels of organs differ"):
+        held.like(1e-3, False, moved)
+    held.like(1.0, True, moved)
+    assert held.words(moved).startswith("CPU 1 s a scan, ") and "differ" in held.words(moved)
+    with pytest.raises(AssertionError, match="TP, FP or FN"):
+        held.like(1.0, True, Told(Seconds(), moved.masks, {"a": {"liver": (1, 2, 4)}}))
+
+
+def test_scores_of_masks_that_are_the_labels(cohort) -> None:
+    told = ours.score_surfaces(cohort, masks_of(cohort, 0))
+    assert told.counts == ours.score(cohort, cohort.labels).counts and len(told.counts) == 2
+    for row in cohort.rows:
+        for metrics in ours.surfaces(row, cohort.labels).values():
+            assert (metrics.hd95_max, metrics.nsd) in ((0.0, 1.0), (None, None))
+    found = int(told.note.removeprefix("NSD and HD95 of ").removesuffix(" organs"))
+    assert found == sum(tp > 0 for case in told.counts.values() for tp, _, _ in case.values())
+
+
+def test_an_interpreter_without_nnunetv2(cohort) -> None:
+    with pytest.raises(BackendError, match="pip install"):
+        nnunet.predict(cohort, str(cohort.folder / "no-python"), 1)
+    if not (Path(sys.prefix) / "lib/python3.11/site-packages/nnunetv2").exists():
+        with pytest.raises(BackendError, match="nnunetv2"):
+            nnunet.score(cohort, cohort.labels, sys.executable, 1)
+
+
+def test_a_folder_with_too_few_scans(scans, tmp_path) -> None:
+    with pytest.raises(OptionError, match="holds 1 subjects"):
+        make_cohort(scans, tmp_path, 2, "small")
+
+
+def test_the_share_in_flight_is_that_of_the_trace(tmp_path) -> None:
+    trace = Trace(keep=True)
+    for stage in ("forward", "collect", "forward"):
+        with trace.span(stage):
+            sum(range(10000))
+    trace.write(tmp_path / "trace.json")
+    assert ours.share_in_flight(tmp_path / "trace.json") == pytest.approx(trace.busy(), rel=1e-6)
+    assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+
+
+def test_targets_across_rows() -> None:
+    def row(op: str, name: str, seconds: float, counted: str = "") -> Row:
+        timing = Timing(seconds, seconds, seconds, 1, 1, False)
+        return Row(op, name, "x", "unstable", peer=name.startswith("peer:"), timing=timing, counted=counted)
+
+    started = "CPU 1 s a scan, 2.5 s of it start its workers"
+    rows = [row(DICE, "peer:a", 9.0, started), row(DICE, "score", 1.0), row(SURFACES, "score and surfaces", 3.0)]
+    rows.append(row(STUDY, "engine", 1.0, "CPU 1 s a scan, a batch in flight 88.5% of the time"))
+    said = summarize(rows)
+    assert [line.rsplit(": ", 1)[1] for line in said.lines] == ["6.5", "3, target 1", "0.885, target 0.9"]
+    assert said.below == said.lines[2:]
+    assert summarize(rows[1:3]).lines == []
