@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from umd_engine.engine.backends.batches import in_sizes
+from umd_engine.engine.backends.graphs import capturing
 from umd_engine.engine.backends.tensorrt_library import TensorRTLibrary, open_tensorrt
 from umd_engine.engine.backends.tensorrt_record import EngineRecord, Profile, check_fits
 from umd_engine.engine.work import Tensors
@@ -118,8 +119,7 @@ class ProfileContext:
             self._enqueue()  # the first call makes what a capture may not
         self.stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        # threads that read scans may allocate on the device meanwhile
-        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+        with capturing(graph, self.stream):
             self._enqueue()
         return graph
 
