@@ -1,4 +1,4 @@
-"""Backends whose artifacts have fixed batch sizes run a batch of any size in pieces."""
+"""A batch of any size on the device of a backend: in pieces where its artifacts have fixed batch sizes."""
 
 from __future__ import annotations
 
@@ -30,3 +30,8 @@ def in_sizes(call: Callable[[Tensors], Tensors], inputs: Tensors, sizes: Sequenc
         return call(inputs)
     split = zip(*(x.split(parts) for x in inputs), strict=True)
     return tuple(torch.cat(column) for column in zip(*(call(piece) for piece in split), strict=True))
+
+
+def on_device(inputs: Tensors, device: torch.device) -> Tensors:
+    """The inputs on a device. The host waits for what comes back to it, which it reads at once."""
+    return tuple(x.to(device, non_blocking=device.type == "cuda") for x in inputs)

@@ -6,8 +6,8 @@ import copy
 
 import torch
 
-from umd_engine.engine.backends.batches import in_sizes
-from umd_engine.engine.backends.eager import autocast_of, set_tf32
+from umd_engine.engine.backends.batches import in_sizes, on_device
+from umd_engine.engine.backends.eager import autocast_of, tf32_of
 from umd_engine.engine.backends.graphs import CapturedCall
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Tensors
@@ -32,8 +32,7 @@ class FusedSession:
 
     def __init__(self, unit: Unit, device: torch.device, precision: str = "fp32"):
         self.autocast = autocast_of(precision, device)
-        set_tf32(precision, device)
-        self.name, self.device = unit.name, device
+        self.name, self.device, self.precision = unit.name, device, precision
         self.layout = torch.channels_last_3d if device.type == "cuda" else torch.contiguous_format
         self.module = copy.deepcopy(unit.module).to(device).eval().requires_grad_(False)
         fuse_norm_act(self.module)
@@ -41,7 +40,7 @@ class FusedSession:
         self._captured: dict[int, CapturedCall] = {}
 
     def run(self, inputs: Tensors) -> Tensors:
-        inputs = tuple(x.to(self.device, non_blocking=True) for x in inputs)
+        inputs = on_device(inputs, self.device)
         if self.device.type == "cuda":
             return in_sizes(self._replay, inputs, SIZES)
         with torch.no_grad():  # not inference_mode: sinks work on the outputs in place
@@ -55,7 +54,10 @@ class FusedSession:
 
     def _forward(self, inputs: Tensors) -> Tensors:
         # no cache: weights are narrow already, and a graph must not hold tensors of autocast's
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None, cache_enabled=False):
+        with (
+            tf32_of(self.precision, self.device),
+            torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None, cache_enabled=False),
+        ):
             outputs = self.module(*(x.contiguous(memory_format=self.layout) if x.ndim == 5 else x for x in inputs))
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
