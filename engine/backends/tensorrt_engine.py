@@ -27,14 +27,15 @@ _DTYPES = {
 
 
 class TensorRTSession:
-    """Opens an engine: one execution context and one CUDA stream a profile; tensors stay on the device.
+    """Opens an engine: one execution context and one CUDA stream a profile in use; tensors stay on the device.
 
     A batch that no profile has runs in pieces that profiles have. What it does on a device was never run until a GPU
     ran it; its refusals are tested without one.
 
     Attributes:
-        memory_before, memory_after: bytes in use on the device before the engine was read and after its contexts were
-            made, by everything that runs there. CUDA graphs are captured at the first call of a profile.
+        memory_before, memory_after: bytes in use on the device before the engine was read and after its newest context
+            was made, by everything that runs there. A profile has its context, with the scratch memory, made and its
+            CUDA graph captured at its first call.
 
     Raises:
         BackendError: the device is not a CUDA device, the library is missing, or the engine is of another machine.
@@ -54,10 +55,7 @@ class TensorRTSession:
             self.engine = self.runtime.deserialize_cuda_engine(path.read_bytes())
             if self.engine is None:
                 raise failure(self.library, f"cannot read the engine {path}")
-            self.contexts = {
-                size: ProfileContext(self.library, self.engine, record, number, device)
-                for number, size in enumerate(record.batches)
-            }
+            self.contexts: dict[int, ProfileContext] = {}
             self.memory_after = _in_use(device)
 
     @torch.no_grad()
@@ -66,7 +64,13 @@ class TensorRTSession:
             return in_sizes(self._call, inputs, self.record.batches)
 
     def _call(self, inputs: Tensors) -> Tensors:
-        return self.contexts[len(inputs[0])].run(inputs)
+        size = len(inputs[0])
+        self.library.errors.clear()  # a failure is told in the words of this call
+        if size not in self.contexts:
+            number = self.record.batches.index(size)
+            self.contexts[size] = ProfileContext(self.library, self.engine, self.record, number, self.device)
+            self.memory_after = _in_use(self.device)
+        return self.contexts[size].run(inputs)
 
 
 class ProfileContext:
