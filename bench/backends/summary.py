@@ -36,7 +36,7 @@ def summarize(rows: Sequence[Row]) -> Summary:
         target = case.target if all(row.device == case.on for row in mine) else 0.0
         if gains and max(gains.values()) < target:
             each = ", ".join(f"{gain:.2f}x at batch {batch}" for batch, gain in gains.items())
-            below.append(f"{model}: the best {case.precision} path is {each} of {base}, target {target:g}x at one")
+            below.append(f"{model}: the best {case.precision} path against {base} is {each}, target {target:g}x at one")
     return Summary(lines, below)
 
 

@@ -185,10 +185,12 @@ def test_the_gain_is_parted_and_held_against_the_target() -> None:
     ]
     assert any(line.endswith("not measured: no such device") for line in said.lines) and said.below == []
     slow = [row("baseline", 1.0), row("torch fp32", 0.9), row("torch-compile fp32", 0.7)]
-    assert summarize(slow).below == ["nnunet: the best fp32 path is 1.43x at batch 1 of baseline, target 1.5x at one"]
+    assert summarize(slow).below == [
+        "nnunet: the best fp32 path against baseline is 1.43x at batch 1, target 1.5x at one"
+    ]
     both = [*slow, row("baseline", 4.0, 4), row("torch fp32", 3.2, 4)]
     assert summarize(both).below == [
-        "nnunet: the best fp32 path is 1.43x at batch 1, 1.25x at batch 4 of baseline, target 1.5x at one"
+        "nnunet: the best fp32 path against baseline is 1.43x at batch 1, 1.25x at batch 4, target 1.5x at one"
     ]
     assert summarize([*both, row("torch-compile fp32", 2.0, 4)]).below == [], "one batch that reaches it is enough"
     on_device = [row("baseline", 1.0, device="cuda"), row("torch fp32", 1.0, device="cuda")]
@@ -205,7 +207,7 @@ def test_16_bits_are_held_against_autocast_and_told_beside_what_others_say() -> 
         "best in fp16: torch-fused fp16, 2.50x torch fp16, 2 ms a window; on an H200: 2.28 ms"
     )
     said = summarize([on_device("torch fp16", 0.04), on_device("torch-fused fp16", 0.025)])
-    assert said.below == ["nnunet-amp: the best fp16 path is 1.60x at batch 8 of torch fp16, target 2x at one"]
+    assert said.below == ["nnunet-amp: the best fp16 path against torch fp16 is 1.60x at batch 8, target 2x at one"]
 
 
 def test_rows_without_a_baseline_are_still_shown() -> None:
