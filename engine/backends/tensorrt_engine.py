@@ -39,7 +39,7 @@ class TensorRTSession:
 
     Raises:
         BackendError: the device is not a CUDA device, the library is missing, or the engine is of another machine.
-        OutOfMemoryError: the device has no room for the engine or its contexts.
+        OutOfMemoryError: the device has no room for the engine; `run` raises it for a context.
     """
 
     def __init__(self, path: Path, record: EngineRecord, device: torch.device):
