@@ -46,6 +46,7 @@ def test_every_type_goes_in_and_comes_out(typed):
     less, half, brain, same = OnnxSession(typed, CPU).run((x, y, ids))
     assert torch.equal(less, x < y) and less.dtype == torch.bool
     assert torch.equal(half, x.half().float()) and torch.equal(brain, x.bfloat16().float())
+    assert half.dtype == brain.dtype == torch.float32
     assert torch.equal(same, ids) and same.dtype == torch.int64
     same[0, 0] = 7
     assert ids[0, 0] == 0, "an output is no view of an input"
