@@ -74,7 +74,8 @@ def bench_backends(
     """Time a model's network by every backend and precision, against eager fp32 with the default allocator.
 
     Stand-in weights, a reduced patch; each way in a fresh process, its error checked first. Takes minutes a model.
-    Exits with 1 if an error is above 1e-4 of the range in fp32, or the best fp32 path is below its target.
+    Exits with 1 if an error is above 1e-4 of the range in fp32, or the best path is below its target at every batch.
+    nnunet-amp needs a CUDA device: fp16 at batch 8 against torch's autocast.
 
     \b
     Examples:

@@ -54,7 +54,7 @@ def open_unit(
     if backend == "onnxruntime-tensorrt":
         from umd_engine.engine.backends.onnx_session import OnnxTensorRTSession
 
-        return OnnxTensorRTSession(unit, graph_of(unit, precision).path, device)
+        return OnnxTensorRTSession(unit, graph_of(unit, precision).path, device, precision)
     return open_artifact(graph_of(unit, precision), device, precision)
 
 

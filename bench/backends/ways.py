@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from umd_engine.bench.backends.cases import Case
 from umd_engine.engine.backends import BACKENDS, PRECISIONS
 from umd_engine.errors import UnknownNameError
 
@@ -29,10 +30,17 @@ class Way:
 BASE = Way("baseline", "torch", "fp32", LITERAL, kept=False)
 ALLOCATOR = Way("literal torch fp32", "torch", "fp32", LITERAL)
 EAGER = Way("torch fp32", "torch", "fp32")
+AUTOCAST = Way("torch fp16", "torch", "fp16")
 
 
-def ways(rewritten: bool, backends: Sequence[str], precisions: Sequence[str], device: str) -> Iterator[Way]:
-    """The three that part the gain (two where nothing is rewritten), then the named ones; without names, all.
+def base_of(case: Case) -> Way:
+    """What a case's paths are compared with."""
+    return AUTOCAST if case.precision == "fp16" else BASE
+
+
+def ways(case: Case, backends: Sequence[str], precisions: Sequence[str], device: str) -> Iterator[Way]:
+    """The three that part the gain (two where nothing is rewritten; in fp16 the baseline), then the named ones; without
+    names, all.
 
     Raises:
         UnknownNameError: a backend or precision that is not in its list.
@@ -41,9 +49,13 @@ def ways(rewritten: bool, backends: Sequence[str], precisions: Sequence[str], de
         for name in names:
             if name not in known:
                 raise UnknownNameError(kind, name, known, where=f"--{kind}")
-    yield from (BASE, *((ALLOCATOR,) if rewritten else ()), EAGER)
+    first: tuple[Way, ...] = (BASE, *((ALLOCATOR,) if case.rewritten else ()), EAGER)
+    listed = tuple(precisions) or (ON_CPU if device == "cpu" else PRECISIONS)
+    if case.precision == "fp16":
+        first, listed = (AUTOCAST,), ("fp16",)
+    yield from first
     for backend in backends or BACKENDS:
-        for precision in precisions or (ON_CPU if device == "cpu" else PRECISIONS):
+        for precision in listed:
             way = Way(f"{backend} {precision}", backend, precision)
-            if way != EAGER:
+            if way not in first:
                 yield way

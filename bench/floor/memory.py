@@ -18,17 +18,18 @@ def peak(entry: Entry) -> int:
     """Bytes that one call of the entry needs at its peak, its result included and its inputs not.
 
     The first call, which compiles and imports, does not count; what the allocator kept of it is given back before the
-    second. On a host it is the growth of the process's resident set, on a device that of torch's allocations.
+    second. On a host it is the growth of the process's resident set; on a device that of torch's tensors, and what the
+    first call left there beside them: weights and arenas of other libraries, pools of CUDA graphs, code.
 
     Raises:
         OSError: a system whose processes cannot reset their peak (Linux's can).
     """
-    entry.run()
-    gc.collect()
     return _device_peak(entry.run) if entry.runs_on == "cuda" else _host_peak(entry.run)
 
 
 def _host_peak(run: Callable[[], Any]) -> int:
+    run()
+    gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     RESET.write_text("5", encoding="ascii")
     before = _kilobytes("VmRSS")
@@ -39,12 +40,25 @@ def _host_peak(run: Callable[[], Any]) -> int:
 def _device_peak(run: Callable[[], Any]) -> int:
     import torch
 
-    torch.cuda.synchronize()
+    beside = _beside_tensors()
+    run()
+    gc.collect()
+    left = _beside_tensors() - beside
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     run()
     torch.cuda.synchronize()
-    return int(torch.cuda.max_memory_allocated() - before)
+    return int(torch.cuda.max_memory_allocated() - before) + max(0, left)
+
+
+def _beside_tensors() -> int:
+    """Bytes in use on the device, by anyone, that hold none of torch's tensors and that torch cannot give back."""
+    import torch
+
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    free, total = torch.cuda.mem_get_info()
+    return int(total - free - torch.cuda.memory_allocated())
 
 
 def _kilobytes(field: str) -> int:

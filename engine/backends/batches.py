@@ -1,4 +1,4 @@
-"""Backends whose artifacts have fixed batch sizes run a batch of any size in pieces."""
+"""A batch of any size where a backend's artifacts have fixed batch sizes: in pieces."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from umd_engine.engine.backends.batches import in_sizes
-from umd_engine.engine.backends.eager import autocast_of, set_tf32
+from umd_engine.engine.backends.eager import autocast_of, tf32_of
 from umd_engine.engine.staging import staged
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Tensors
@@ -26,8 +26,7 @@ class CompiledSession:
 
     def __init__(self, unit: Unit, device: torch.device, precision: str = "fp32"):
         self.autocast = autocast_of(precision, device)
-        set_tf32(precision, device)
-        self.name, self.device = unit.name, device
+        self.name, self.device, self.precision = unit.name, device, precision
         # each network of a class counts against the class's limit, beyond which dynamo would run it eagerly
         torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 4096
         self.module = torch.compile(
@@ -41,7 +40,10 @@ class CompiledSession:
     def _call(self, inputs: Tensors) -> Tensors:
         inputs = staged(inputs, self.device)
         try:
-            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            with (
+                tf32_of(self.precision, self.device),
+                torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None),
+            ):
                 outputs = self.module(*inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
             raise self._refused(error) from None

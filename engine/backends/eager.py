@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -24,18 +26,20 @@ class EagerSession:
             torch's autocast, which keeps normalisation and softmax in float32.
 
     Raises:
-        BackendError: fp16 on a CPU, where torch's convolutions are some 250 times slower than in float32.
+        BackendError: see `autocast_of`.
     """
 
     def __init__(self, unit: Unit, device: torch.device, precision: str = "fp32"):
-        self.device, self.autocast = device, autocast_of(precision, device)
-        set_tf32(precision, device)
+        self.device, self.precision, self.autocast = device, precision, autocast_of(precision, device)
         self.module = unit.module.to(device).eval()
 
     @torch.no_grad()  # not inference_mode: sinks work on the outputs in place
     def run(self, inputs: Tensors) -> Tensors:
         inputs = staged(inputs, self.device)
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+        with (
+            tf32_of(self.precision, self.device),
+            torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None),
+        ):
             outputs = self.module(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         return tuple(out.float() if out.is_floating_point() else out for out in outputs)
@@ -47,8 +51,11 @@ def autocast_of(precision: str, device: torch.device) -> torch.dtype | None:
     Warns that bf16 is slow on a CPU without instructions for it.
 
     Raises:
-        BackendError: int8; or fp16 on a CPU, where torch's convolutions are some 250 times slower than in float32.
+        BackendError: int8; tf32 on a CPU; fp16 on a CPU, where torch's convolutions are some 250 times slower than in
+            float32.
     """
+    if precision == "tf32" and device.type != "cuda":
+        raise BackendError("tf32 is a mode of CUDA devices", mend="use --precision fp32")
     if precision == "fp16" and device.type == "cpu":
         raise BackendError("fp16 does not run usefully on a CPU", mend="use --precision fp32 or bf16")
     if precision == "int8":
@@ -64,14 +71,20 @@ def computes_bf16() -> bool:
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
 
 
-def set_tf32(precision: str, device: torch.device) -> None:
-    """Let CUDA's convolutions and products use 10-bit mantissas, or forbid it: torch's default for convolutions is
-    TF32, 1e-3 off float32.
+@contextmanager
+def tf32_of(precision: str, device: torch.device) -> Iterator[None]:
+    """CUDA's convolutions and products have 10-bit mantissas inside if `precision` is tf32, else full ones: torch's
+    default for convolutions is TF32, 1e-3 off float32.
 
-    Raises:
-        BackendError: tf32 on a CPU.
+    The flags are the process's, so every run sets them: sessions of different precisions live side by side.
     """
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    elif precision == "tf32":
-        raise BackendError("tf32 is a mode of CUDA devices", mend="use --precision fp32")
+    if device.type != "cuda":
+        yield
+        return
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    convolutions.allow_tf32 = products.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before

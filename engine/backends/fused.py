@@ -7,7 +7,7 @@ import copy
 import torch
 
 from umd_engine.engine.backends.batches import in_sizes
-from umd_engine.engine.backends.eager import autocast_of, set_tf32
+from umd_engine.engine.backends.eager import autocast_of, tf32_of
 from umd_engine.engine.backends.graphs import CapturedCall
 from umd_engine.engine.staging import staged
 from umd_engine.engine.unit import Unit
@@ -33,8 +33,7 @@ class FusedSession:
 
     def __init__(self, unit: Unit, device: torch.device, precision: str = "fp32"):
         self.autocast = autocast_of(precision, device)
-        set_tf32(precision, device)
-        self.name, self.device = unit.name, device
+        self.name, self.device, self.precision = unit.name, device, precision
         self.layout = torch.channels_last_3d if device.type == "cuda" else torch.contiguous_format
         self.module = copy.deepcopy(unit.module).to(device).eval().requires_grad_(False)
         fuse_norm_act(self.module)
@@ -56,7 +55,10 @@ class FusedSession:
 
     def _forward(self, inputs: Tensors) -> Tensors:
         # no cache: weights are narrow already, and a graph must not hold tensors of autocast's
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None, cache_enabled=False):
+        with (
+            tf32_of(self.precision, self.device),
+            torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None, cache_enabled=False),
+        ):
             outputs = self.module(*(x.contiguous(memory_format=self.layout) if x.ndim == 5 else x for x in inputs))
         return outputs if isinstance(outputs, tuple) else (outputs,)
 

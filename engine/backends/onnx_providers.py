@@ -43,11 +43,12 @@ def own_provider(device: torch.device, precision: str, stream: torch.cuda.Stream
 
 
 def tensorrt_provider(
-    device: torch.device, stream: torch.cuda.Stream, inputs: Sequence[TensorSpec], folder: Path
+    device: torch.device, precision: str, stream: torch.cuda.Stream, inputs: Sequence[TensorSpec], folder: Path
 ) -> Provider:
     """TensorRT's, its engines and timings kept in a folder; one engine serves batches of 1 to `LARGEST`.
 
-    No precision is asked for: the types in the graph are taken as they are.
+    The provider's networks are weakly typed: a narrow type in the graph is refused unless `precision` allows it, and
+    where it is allowed TensorRT may also take it for layers that the graph has in float32. No option forbids TF32.
 
     Raises:
         BackendError: the folder cannot be made.
@@ -61,9 +62,11 @@ def tensorrt_provider(
     return "TensorrtExecutionProvider", {
         "device_id": str(device.index or 0),
         "user_compute_stream": str(stream.cuda_stream),
-        "trt_engine_cache_enable": "1",
+        # ONNX Runtime reads these from Python as "True" or "False" and refuses "1"
+        **{f"trt_{kind}_enable": str(kind == precision) for kind in ("fp16", "bf16", "int8")},
+        "trt_engine_cache_enable": "True",
         "trt_engine_cache_path": str(folder),
-        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_enable": "True",
         "trt_timing_cache_path": str(folder),
         "trt_profile_min_shapes": profile(inputs, 1),
         "trt_profile_opt_shapes": profile(inputs, LARGEST // 2),

@@ -61,17 +61,18 @@ class OnnxSession:
     def run(self, inputs: Tensors) -> Tensors:
         inputs = tuple(x.contiguous() for x in staged(inputs, self.device))
         if self._stream is None:
-            return self._bound(inputs)
+            return tuple(map(_as_output, *self._bound(inputs)))
         current = torch.cuda.current_stream(self.device)
         self._stream.wait_stream(current)
-        outputs = self._bound(inputs)
+        outputs, kinds = self._bound(inputs)
         current.wait_stream(self._stream)
         for x in inputs:
             x.record_stream(self._stream)
-        return outputs
+        return tuple(map(_as_output, outputs, kinds))  # on the current stream: it has to wait first
 
-    def _bound(self, inputs: Tensors) -> Tensors:
-        """Outputs are views of ONNX Runtime's memory, which goes back to it with the last of them."""
+    def _bound(self, inputs: Tensors) -> tuple[Tensors, list[bool]]:
+        """Outputs, and which of them are booleans: views of ONNX Runtime's memory, which goes back to it with the last
+        of them."""
         binding = self.session.io_binding()
         where = (self.device.type, self.device.index or 0)
         for name, x in zip(self.names, inputs, strict=True):
@@ -80,10 +81,9 @@ class OnnxSession:
             binding.bind_output(name, *where)
         self.session.run_with_iobinding(binding, self._run_options)
         values = binding.get_outputs_as_ortvaluevector()
-        outputs = [torch.from_dlpack(values.dlpack_at(i)) for i in range(len(self.outputs))]
-        for i in values.bool_tensor_indices():  # DLPack gives them as uint8
-            outputs[i] = outputs[i].bool()
-        return tuple(out.float() if out.is_floating_point() else out for out in outputs)
+        outputs = tuple(torch.from_dlpack(values.dlpack_at(i)) for i in range(len(self.outputs)))
+        booleans = set(values.bool_tensor_indices())  # DLPack gives them as uint8
+        return outputs, [i in booleans for i in range(len(outputs))]
 
 
 class OnnxTensorRTSession(OnnxSession):
@@ -91,17 +91,20 @@ class OnnxTensorRTSession(OnnxSession):
 
     The engine is built at the first call and kept in the artifact's folder; it is the device's and the library's own.
 
+    Args:
+        precision: the artifact's, which TensorRT has to be allowed; its float32 may be TF32 either way.
+
     Raises:
         BackendError: not a CUDA device, ONNX Runtime without TensorRT, or a folder that cannot be written.
     """
 
-    def __init__(self, unit: Unit, path: Path, device: torch.device):
+    def __init__(self, unit: Unit, path: Path, device: torch.device, precision: str = "fp32"):
         self._stream = compute_stream(device)
         if self._stream is None:
             raise BackendError("TensorRT runs on CUDA devices", mend="use --device cuda, or --backend onnxruntime")
         folder = path.parent / f"tensorrt-of-onnxruntime-{import_runtime().__version__}"
-        first = tensorrt_provider(device, self._stream, unit.inputs, folder)
-        self._open(path, device, [first, own_provider(device, "fp32", self._stream)])
+        first = tensorrt_provider(device, precision, self._stream, unit.inputs, folder)
+        self._open(path, device, [first, own_provider(device, precision, self._stream)])
 
     def run(self, inputs: Tensors) -> Tensors:
         return in_sizes(super().run, inputs, SIZES)
@@ -135,6 +138,10 @@ def _check_offered(wanted: str, offered: list[str], device: torch.device) -> Non
 def _element_type(dtype: torch.dtype) -> Any:
     """NumPy's type, or ONNX's number of bfloat16, which NumPy lacks."""
     return 16 if dtype is torch.bfloat16 else np.dtype(str(dtype).removeprefix("torch."))
+
+
+def _as_output(tensor: torch.Tensor, is_boolean: bool) -> torch.Tensor:
+    return tensor.bool() if is_boolean else tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _one_line(error: Exception) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from umd_engine.engine.backends.batches import in_sizes
+from umd_engine.engine.backends.graphs import capturing
 from umd_engine.engine.backends.tensorrt_library import TensorRTLibrary, open_tensorrt
 from umd_engine.engine.backends.tensorrt_record import EngineRecord, Profile, check_fits
 from umd_engine.engine.work import Tensors
@@ -26,18 +27,19 @@ _DTYPES = {
 
 
 class TensorRTSession:
-    """Opens an engine: one execution context and one CUDA stream a profile; tensors stay on the device.
+    """Opens an engine: one execution context and one CUDA stream a profile in use; tensors stay on the device.
 
     A batch that no profile has runs in pieces that profiles have. What it does on a device was never run until a GPU
     ran it; its refusals are tested without one.
 
     Attributes:
-        memory_before, memory_after: bytes in use on the device before the engine was read and after its contexts were
-            made, by everything that runs there. CUDA graphs are captured at the first call of a profile.
+        memory_before, memory_after: bytes in use on the device before the engine was read and after its newest context
+            was made, by everything that runs there. A profile has its context, with the scratch memory, made and its
+            CUDA graph captured at its first call.
 
     Raises:
         BackendError: the device is not a CUDA device, the library is missing, or the engine is of another machine.
-        OutOfMemoryError: the device has no room for the engine or its contexts.
+        OutOfMemoryError: the device has no room for the engine; `run` raises it for a context.
     """
 
     def __init__(self, path: Path, record: EngineRecord, device: torch.device):
@@ -53,10 +55,7 @@ class TensorRTSession:
             self.engine = self.runtime.deserialize_cuda_engine(path.read_bytes())
             if self.engine is None:
                 raise failure(self.library, f"cannot read the engine {path}")
-            self.contexts = {
-                size: ProfileContext(self.library, self.engine, record, number, device)
-                for number, size in enumerate(record.batches)
-            }
+            self.contexts: dict[int, ProfileContext] = {}
             self.memory_after = _in_use(device)
 
     @torch.no_grad()
@@ -65,7 +64,13 @@ class TensorRTSession:
             return in_sizes(self._call, inputs, self.record.batches)
 
     def _call(self, inputs: Tensors) -> Tensors:
-        return self.contexts[len(inputs[0])].run(inputs)
+        size = len(inputs[0])
+        self.library.errors.clear()  # a failure is told in the words of this call
+        if size not in self.contexts:
+            number = self.record.batches.index(size)
+            self.contexts[size] = ProfileContext(self.library, self.engine, self.record, number, self.device)
+            self.memory_after = _in_use(self.device)
+        return self.contexts[size].run(inputs)
 
 
 class ProfileContext:
@@ -118,8 +123,7 @@ class ProfileContext:
             self._enqueue()  # the first call makes what a capture may not
         self.stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        # threads that read scans may allocate on the device meanwhile
-        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+        with capturing(graph, self.stream):
             self._enqueue()
         return graph
 

@@ -22,7 +22,7 @@ from umd_engine.bench.floor.run import run
 from umd_engine.cli import main
 from umd_engine.engine.host_memory import SETTINGS
 from umd_engine.engine.unit import TensorSpec, Unit
-from umd_engine.errors import UnknownNameError
+from umd_engine.errors import BackendError, UnknownNameError
 
 COPY = {"cpu": 20.0, "cuda": None}
 ONCE = Rule(window=0.0, warm=0.0, in_a_row=1, most=1)
@@ -40,8 +40,17 @@ def test_the_baseline_comes_first_and_only_a_rewritten_network_is_run_literally_
         "baseline", "literal torch fp32", "torch fp32",
     ]  # fmt: skip
     every = benches()
-    assert [*dict.fromkeys(bench.arguments[0] for bench in every)] == list(CASES)
+    assert [*dict.fromkeys(bench.arguments[0] for bench in every)] == [name for name in CASES if name != "nnunet-amp"]
     assert all((bench.environment == SETTINGS) == (not bench.name.endswith("baseline")) for bench in every)
+
+
+def test_autocast_is_the_baseline_of_16_bits_on_a_device_alone() -> None:
+    listed = benches(["nnunet-amp"], ["torch", "torch-fused"], device="cuda:1")
+    assert [bench.arguments for bench in listed] == [
+        ("nnunet-amp", f"{name} fp16", name, "fp16", "short", "cuda:1", "8") for name in ("torch", "torch-fused")
+    ]
+    with pytest.raises(BackendError, match="nnunet-amp is measured on a CUDA device"):
+        benches(["nnunet-amp"], device="cpu")
 
 
 @pytest.mark.parametrize("chosen", [{"models": ["unet"]}, {"backends": ["torhc"]}, {"precisions": ["fp31"]}])
@@ -176,11 +185,29 @@ def test_the_gain_is_parted_and_held_against_the_target() -> None:
     ]
     assert any(line.endswith("not measured: no such device") for line in said.lines) and said.below == []
     slow = [row("baseline", 1.0), row("torch fp32", 0.9), row("torch-compile fp32", 0.7)]
-    assert summarize(slow).below == ["nnunet: the best fp32 path is 1.43x the baseline, target 1.5x"]
-    larger = [*slow, row("baseline", 4.0, 4), row("torch fp32", 3.0, 4), row("torch-compile fp32", 2.0, 4)]
-    assert summarize(larger).below == [], "one batch that reaches it is enough"
+    assert summarize(slow).below == [
+        "nnunet: the best fp32 path against baseline is 1.43x at batch 1, target 1.5x at one"
+    ]
+    both = [*slow, row("baseline", 4.0, 4), row("torch fp32", 3.2, 4)]
+    assert summarize(both).below == [
+        "nnunet: the best fp32 path against baseline is 1.43x at batch 1, 1.25x at batch 4, target 1.5x at one"
+    ]
+    assert summarize([*both, row("torch-compile fp32", 2.0, 4)]).below == [], "one batch that reaches it is enough"
     on_device = [row("baseline", 1.0, device="cuda"), row("torch fp32", 1.0, device="cuda")]
     assert summarize(on_device).below == [], "promised on a CPU"
+
+
+def test_16_bits_are_held_against_autocast_and_told_beside_what_others_say() -> None:
+    def on_device(name: str, seconds: float) -> Row:
+        return row(name, seconds, 8, "nnunet-amp", device="cuda")
+
+    said = summarize([on_device("torch fp16", 0.04), on_device("torch-fused fp16", 0.016)])
+    assert said.below == []
+    assert said.lines[-1].startswith(
+        "best in fp16: torch-fused fp16, 2.50x torch fp16, 2 ms a window; on an H200: 2.28 ms"
+    )
+    said = summarize([on_device("torch fp16", 0.04), on_device("torch-fused fp16", 0.025)])
+    assert said.below == ["nnunet-amp: the best fp16 path against torch fp16 is 1.60x at batch 8, target 2x at one"]
 
 
 def test_rows_without_a_baseline_are_still_shown() -> None:

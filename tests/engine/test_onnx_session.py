@@ -46,6 +46,7 @@ def test_every_type_goes_in_and_comes_out(typed):
     less, half, brain, same = OnnxSession(typed, CPU).run((x, y, ids))
     assert torch.equal(less, x < y) and less.dtype == torch.bool
     assert torch.equal(half, x.half().float()) and torch.equal(brain, x.bfloat16().float())
+    assert half.dtype == brain.dtype == torch.float32
     assert torch.equal(same, ids) and same.dtype == torch.int64
     same[0, 0] = 7
     assert ids[0, 0] == 0, "an output is no view of an input"
@@ -97,20 +98,29 @@ def test_cuda_is_not_replaced_in_silence(typed):
         open_unit(unit, "onnxruntime-tensorrt", CPU)
 
 
-def test_the_options_of_tensorrt(tmp_path):
-    class Stream:
-        cuda_stream = 1234
+class Stream:
+    cuda_stream = 1234
 
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "int8"])
+def test_tensorrt_is_allowed_the_narrow_type_of_the_graph_alone(tmp_path, precision):
+    _, options = tensorrt_provider(CUDA, precision, Stream(), (TensorSpec("x", (3,)),), tmp_path)
+    allowed = [kind for kind in ("fp16", "bf16", "int8") if options[f"trt_{kind}_enable"] == "True"]
+    assert allowed == [precision] * (precision in ("fp16", "bf16", "int8"))
+    switches = {value for key, value in options.items() if key.endswith("_enable")}
+    assert switches <= {"True", "False"}, "what ONNX Runtime takes for a switch"
+
+
+def test_the_options_of_tensorrt(tmp_path):
     specs = (TensorSpec("image", (1, 64, 64, 64)), TensorSpec("points", (5, 3)))
-    name, options = tensorrt_provider(torch.device("cuda:1"), Stream(), specs, tmp_path / "engines")
+    name, options = tensorrt_provider(torch.device("cuda:1"), "fp32", Stream(), specs, tmp_path / "engines")
     assert name == "TensorrtExecutionProvider" and (tmp_path / "engines").is_dir()
     assert options["device_id"] == "1" and options["user_compute_stream"] == "1234"
     assert options["trt_profile_min_shapes"] == "image:1x1x64x64x64,points:1x5x3"
     assert options["trt_profile_max_shapes"] == profile(specs, 8)
-    assert not any("fp16" in key for key in options), "the graph's types are taken as they are"
     (tmp_path / "file").touch()
     with pytest.raises(BackendError, match="cannot keep"):
-        tensorrt_provider(CUDA, Stream(), specs, tmp_path / "file" / "engines")
+        tensorrt_provider(CUDA, "fp32", Stream(), specs, tmp_path / "file" / "engines")
 
 
 ALONE = """
