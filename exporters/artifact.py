@@ -64,8 +64,8 @@ def cached(kind: str, parts: Mapping[str, Any], make: Make, home: Path | None = 
     that make it at once the first to finish wins, and both use that one.
 
     Args:
-        make: writes the files into an empty folder and returns what the sidecar says besides `parts`; "file" names
-            the one that a backend opens.
+        make: writes the files into an empty folder and returns what the sidecar says besides `parts`, which it cannot
+            change; "file" names the one that a backend opens.
         home: the cache; default `cache_folder()`.
 
     Raises:
@@ -169,7 +169,7 @@ def _make(place: Path, kind: str, parts: Mapping[str, Any], make: Make) -> None:
     try:
         said = make(draft)
         files = {path.name: _digest(path) for path in sorted(draft.iterdir())}
-        about = {"schema": SCHEMA, "kind": kind, "key": place.name, **parts, **said, "files": files}
+        about = {"schema": SCHEMA, "kind": kind, "key": place.name, **said, **parts, "files": files}
         _write_sidecar(draft, about)
         draft.chmod(0o755)
         draft.replace(place)

@@ -18,7 +18,8 @@ from umd_engine.exporters.artifact import Artifact, cached, finished, opened
 from umd_engine.exporters.calibration import Calibration, digest_of
 
 OPSET = 20
-EXPORTER_VERSION = 4
+BF16_OPSET = 22  # the first in which convolutions and normalisations are defined for bfloat16
+EXPORTER_VERSION = 5
 LARGEST_BATCH, LARGEST_AXIS = 4096, 1024
 INLINE = 1 << 30  # bytes of weights beyond which they lie beside the graph: a graph file ends at 2 GiB
 FILE = "unit.onnx"
@@ -100,14 +101,13 @@ def emulated(artifact: Artifact, home: Path | None = None) -> Artifact:
 
 
 def described(unit: Unit, precision: str) -> dict[str, Any]:
-    """What a graph of the unit depends on."""
+    """What a graph of the unit depends on; names of outputs are in the hash of its weights."""
     return {
         "weights": unit.content_hash,
         "code": unit.code_hash,
         "inputs": [_said(spec) for spec in unit.inputs],
-        "outputs": list(unit.outputs),
         "precision": precision,
-        "opset": OPSET,
+        "opset": BF16_OPSET if precision == "bf16" else OPSET,
         "exporter": EXPORTER_VERSION,
         "libraries": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
     }

@@ -14,7 +14,7 @@ from umd_engine.errors import BackendError, CalibrationError, UmdEngineError
 from umd_engine.exporters.artifact import Artifact, copied
 from umd_engine.exporters.calibration import Calibration
 from umd_engine.exporters.operators import check_operators
-from umd_engine.models.ready import BATCHES, engine_of, graph_of, open_artifact, runtime_of
+from umd_engine.models.ready import BATCHES, graph_of, open_artifact, runtime_of
 
 CPU = torch.device("cpu")
 # what channels are called -> modality
@@ -92,19 +92,24 @@ def _export(unit: Unit, wanted: Wanted) -> Exported:
 
 
 def _artifact(unit: Unit, wanted: Wanted) -> Artifact:
-    if wanted.precision == "int8" and wanted.calibration is not None:
-        from umd_engine.exporters.onnx_export import export_int8
-
-        if unit.name not in wanted.calibration:
-            raise CalibrationError(
-                f"no scan to calibrate on made the model call {unit.name}", mend="calibrate on other scans"
-            )
-        graph = export_int8(unit, wanted.calibration[unit.name], wanted.stated)
-        if wanted.target == "onnx":
-            return graph
+    graph = _graph(unit, wanted)
     if wanted.target == "onnx":
+        return graph
+    from umd_engine.exporters.tensorrt_export import export_tensorrt
+
+    return export_tensorrt(graph, wanted.precision, wanted.batches, wanted.target, wanted.capability)
+
+
+def _graph(unit: Unit, wanted: Wanted) -> Artifact:
+    if wanted.precision != "int8" or wanted.calibration is None:
         return graph_of(unit, wanted.precision)
-    return engine_of(unit, wanted.precision, wanted.batches, wanted.target, wanted.capability)
+    from umd_engine.exporters.onnx_export import export_int8
+
+    if unit.name not in wanted.calibration:
+        raise CalibrationError(
+            f"no scan to calibrate on made the model call {unit.name}", mend="calibrate on other scans"
+        )
+    return export_int8(unit, wanted.calibration[unit.name], wanted.stated)
 
 
 def _measured(artifact: Artifact, unit: Unit, wanted: Wanted) -> tuple[Artifact, str]:

@@ -45,7 +45,9 @@ def open_unit(
     if "tensorrt" in backend and device.type != "cuda":  # before minutes of building
         raise BackendError(f"{backend} does not run on {device}", mend="use --device cuda, or another backend")
     if backend in ("tensorrt", "tensorrt-rtx"):
-        return open_artifact(engine_of(unit, precision, batches, backend), device)
+        from umd_engine.exporters.tensorrt_export import export_tensorrt
+
+        return open_artifact(export_tensorrt(graph_of(unit, precision), precision, batches, backend), device)
     if backend == "openvino":
         from umd_engine.engine.backends.openvino_session import OpenVinoSession, check_openvino
 
@@ -63,20 +65,6 @@ def graph_of(unit: Unit, precision: str = "fp32", home: Path | None = None) -> A
     from umd_engine.exporters.onnx_export import export_onnx
 
     return export_onnx(unit, home, precision)
-
-
-def engine_of(
-    unit: Unit,
-    precision: str = "fp32",
-    batches: Sequence[int] = BATCHES,
-    library: str = "tensorrt",
-    capability: str | None = None,
-    home: Path | None = None,
-) -> Artifact:
-    """The unit's TensorRT engine from the cache, built where it is not there."""
-    from umd_engine.exporters.tensorrt_export import export_tensorrt
-
-    return export_tensorrt(graph_of(unit, precision, home), precision, batches, library, capability, home)
 
 
 def precision_in_full(units: Iterable[Unit], precision: str) -> str:

@@ -11,8 +11,12 @@ from click.testing import CliRunner
 
 from umd_engine.cli import main
 from umd_engine.engine.unit import TensorSpec, Unit
+from umd_engine.errors import BackendError
 from umd_engine.exporters.artifact import opened
+from umd_engine.exporters.calibration import Calibration
 from umd_engine.models.exporting import Wanted, export_units
+from umd_engine.models.ready import graph_of, precision_in_full
+from umd_engine.models.stand_in import stand_in_units
 
 NETWORKS = Path(__file__).parents[2] / "bench/demo/networks"
 CT = NETWORKS / "Dataset901_PhantomCT/nnUNetTrainer__nnUNetPlans__3d_fullres"
@@ -102,7 +106,43 @@ def test_one_unit_that_fails_leaves_the_others(run, cache):
     assert good.error is None and good.artifact.about["error"]["out"]["of_range"] < 1e-5
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="TensorRT-RTX is not installed")
+def calibrated(unit, seed, **wanted):
+    """The row of the unit in int8, its ranges measured on random windows."""
+    rng = np.random.default_rng(seed)
+    windows = [{s.name: rng.standard_normal((1, *s.shape), np.float32) for s in unit.inputs} for _ in range(2)]
+    calibration = {unit.name: Calibration(windows, "ct", "random numbers")}
+    (row,) = export_units([unit], Wanted(precision="int8", calibration=calibration, **wanted))
+    if row.error:
+        raise row.error
+    return row.artifact
+
+
+def test_an_int8_graph_is_found_again(run):
+    (unit,) = stand_in_units("nnunet", reduced=True)
+    with pytest.raises(BackendError, match="has no int8 graph"):
+        graph_of(unit, "int8")
+    artifact = calibrated(unit, 0)
+    assert artifact.about["outputs"][0]["shape"] == ["batch", 14, 16, 16, 16]
+    assert graph_of(unit, "int8").folder == artifact.folder
+    assert precision_in_full([unit], "int8").startswith("int8 ")
+    calibrated(unit, 1)
+    with pytest.raises(BackendError, match="has 2 int8 graphs"):
+        precision_in_full([unit], "int8")
+
+
+RTX = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="TensorRT-RTX is not installed")
+
+
+@RTX
+def test_an_engine_of_the_int8_graph_just_made(run):
+    """Whatever other int8 graphs of the unit there are."""
+    (unit,) = stand_in_units("nnunet", reduced=True)
+    graphs = [calibrated(unit, seed) for seed in (0, 1)]
+    engine = calibrated(unit, 1, target="tensorrt-rtx", capability="8.0", batches=(1,))
+    assert engine.about["graph"] == graphs[1].about["key"] and engine.path.stat().st_size > 1000
+
+
+@RTX
 def test_an_engine_without_a_gpu_says_what_was_not_measured(run):
     (row,) = json.loads(
         run(f"nnunet={CT}", "--to", "tensorrt-rtx", "--precision", "fp16", "--capability", "8.0", "--json").stdout
