@@ -6,12 +6,13 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from umd_engine.engine.backends.onnx_session import import_runtime
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.errors import BackendError
 from umd_engine.exporters.artifact import Artifact, cached, finished, opened
@@ -102,14 +103,21 @@ def emulated(artifact: Artifact, home: Path | None = None) -> Artifact:
 
 def described(unit: Unit, precision: str) -> dict[str, Any]:
     """What a graph of the unit depends on; names of outputs are in the hash of its weights."""
+    try:
+        libraries = {name: version(name) for name in ("torch", "onnx", "onnxscript", "onnx_ir")}
+    except PackageNotFoundError as error:
+        raise BackendError(f"ONNX export needs {error.name}", mend="pip install onnx onnxscript") from None
+    if precision == "int8":
+        libraries["onnxruntime"] = import_runtime().__version__
     return {
         "weights": unit.content_hash,
+        "attributes": unit.attributes_hash,
         "code": unit.code_hash,
         "inputs": [_said(spec) for spec in unit.inputs],
         "precision": precision,
         "opset": BF16_OPSET if precision == "bf16" else OPSET,
         "exporter": EXPORTER_VERSION,
-        "libraries": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
+        "libraries": libraries,
     }
 
 
@@ -118,10 +126,6 @@ def _said(spec: TensorSpec) -> dict[str, Any]:
 
 
 def _export(unit: Unit, path: Path) -> Mapping[str, Any]:
-    try:
-        import onnxscript  # noqa: F401  torch's exporter imports it when it is too late to say what is missing
-    except ImportError as error:
-        raise BackendError(f"ONNX export needs {error.name}", mend="pip install onnx onnxscript") from None
     module = unit.module.to("cpu").eval()
     sizes = _dimensions(unit)
     for noisy in ("torch.onnx", "onnxscript"):

@@ -56,7 +56,7 @@ def quantize(
 
     Raises:
         UnknownNameError: another method or rest.
-        CalibrationError: windows of another modality, none at all, constant or not finite.
+        CalibrationError: as `CheckedWindows`; or there is no window.
         BackendError: ONNX Runtime is missing, or there is nothing to quantize.
     """
     if method not in METHODS:

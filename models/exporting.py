@@ -28,7 +28,7 @@ class Wanted:
     Attributes:
         target: onnx, tensorrt or tensorrt-rtx.
         batches, capability: of an engine.
-        calibration: of int8, by the unit's name; None: what was made before.
+        calibration: of int8, by the unit's identity; None: what was made before.
         stated: the modality that the model is made for; None where nothing says it.
         out: copies go to OUT/UNIT/PRECISION; None: the artifacts stay in the cache alone.
     """
@@ -105,11 +105,11 @@ def _graph(unit: Unit, wanted: Wanted) -> Artifact:
         return graph_of(unit, wanted.precision)
     from umd_engine.exporters.onnx_export import export_int8
 
-    if unit.name not in wanted.calibration:
+    if unit.identity not in wanted.calibration:
         raise CalibrationError(
             f"no scan to calibrate on made the model call {unit.name}", mend="calibrate on other scans"
         )
-    return export_int8(unit, wanted.calibration[unit.name], wanted.stated)
+    return export_int8(unit, wanted.calibration[unit.identity], wanted.stated)
 
 
 def _measured(artifact: Artifact, unit: Unit, wanted: Wanted) -> tuple[Artifact, str]:

@@ -110,7 +110,7 @@ def calibrated(unit, seed, **wanted):
     """The row of the unit in int8, its ranges measured on random windows."""
     rng = np.random.default_rng(seed)
     windows = [{s.name: rng.standard_normal((1, *s.shape), np.float32) for s in unit.inputs} for _ in range(2)]
-    calibration = {unit.name: Calibration(windows, "ct", "random numbers")}
+    calibration = {unit.identity: Calibration(windows, "ct", "random numbers")}
     (row,) = export_units([unit], Wanted(precision="int8", calibration=calibration, **wanted))
     if row.error:
         raise row.error
