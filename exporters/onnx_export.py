@@ -90,6 +90,18 @@ def _calibrated(unit: Unit, home: Path | None) -> Artifact:
     return opened(found[0].folder)
 
 
+def with_fp16(artifact: Artifact, home: Path | None = None) -> Artifact:
+    """An int8 graph for an engine, whose network is strongly typed: fp16 where else it would compute in float32."""
+    from umd_engine.exporters.quantize import lower_rest
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        kept = ("unit", "weights", "inputs", "outputs", "precision", "opset", "measured_on", "calibration")
+        said = {key: artifact.about[key] for key in kept}
+        return {"file": FILE, **said, **lower_rest(artifact.path, folder / FILE)}
+
+    return cached("onnx-fp16", {"of": artifact.about["key"], "exporter": EXPORTER_VERSION}, make, home)
+
+
 def emulated(artifact: Artifact, home: Path | None = None) -> Artifact:
     """A 16-bit graph for machines that lack the type: float32, rounded where the graph rounds. See `emulate`."""
     from umd_engine.exporters.emulate import emulate

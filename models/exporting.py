@@ -14,7 +14,7 @@ from umd_engine.errors import BackendError, CalibrationError, UmdEngineError
 from umd_engine.exporters.artifact import Artifact, copied
 from umd_engine.exporters.calibration import Calibration
 from umd_engine.exporters.operators import check_operators
-from umd_engine.models.ready import BATCHES, graph_of, open_artifact, runtime_of
+from umd_engine.models.ready import BATCHES, graph_of, measured_on, open_artifact, runtime_of
 
 CPU = torch.device("cpu")
 # what channels are called -> modality
@@ -109,16 +109,14 @@ def _graph(unit: Unit, wanted: Wanted) -> Artifact:
         raise CalibrationError(
             f"no scan to calibrate on made the model call {unit.name}", mend="calibrate on other scans"
         )
+    graph_of(unit)  # measured, before int8 is made of it
     return export_int8(unit, wanted.calibration[unit.identity], wanted.stated)
 
 
 def _measured(artifact: Artifact, unit: Unit, wanted: Wanted) -> tuple[Artifact, str]:
     """The artifact with its error, or without one and why."""
-    from umd_engine.exporters.measure import measured
-
-    device = CPU if wanted.target == "onnx" else torch.device("cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if wanted.target == "onnx":
+        return measured_on(artifact, unit, CPU), ""
+    if not torch.cuda.is_available():
         return artifact, "an engine runs on a GPU only, and there is none here"
-    inputs = unit.example(1)
-    found = open_artifact(artifact, device, "fp32" if device == CPU else wanted.precision).run(inputs)
-    return measured(artifact, unit, found, inputs), ""
+    return measured_on(artifact, unit, torch.device("cuda"), wanted.precision), ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -47,7 +48,8 @@ def open_unit(
     if backend in ("tensorrt", "tensorrt-rtx"):
         from umd_engine.exporters.tensorrt_export import export_tensorrt
 
-        return open_artifact(export_tensorrt(graph_of(unit, precision), precision, batches, backend), device)
+        graph = graph_of(unit, precision)
+        return open_artifact(export_tensorrt(graph, precision, batches, backend, device=device), device)
     if backend == "openvino":
         from umd_engine.engine.backends.openvino_session import OpenVinoSession, check_openvino
 
@@ -61,10 +63,33 @@ def open_unit(
 
 
 def graph_of(unit: Unit, precision: str = "fp32", home: Path | None = None) -> Artifact:
-    """The unit's ONNX graph from the cache, exported where it is not there."""
+    """The unit's ONNX graph from the cache, exported where it is not there; that of fp32 is measured when it is made.
+
+    Raises:
+        BackendError: as `export_onnx`; or the graph of fp32 is too far off eager.
+    """
     from umd_engine.exporters.onnx_export import export_onnx
 
-    return export_onnx(unit, home, precision)
+    if precision == "int8":
+        return export_onnx(unit, home, precision)
+    exact = export_onnx(unit, home)
+    if "error" not in exact.about and find_spec("onnxruntime") is not None:
+        exact = measured_on(exact, unit, torch.device("cpu"))
+    return exact if precision in ("fp32", "tf32") else export_onnx(unit, home, precision)
+
+
+def measured_on(artifact: Artifact, unit: Unit, device: torch.device, precision: str = "fp32") -> Artifact:
+    """The artifact with its error on random inputs, and an engine's with what opening it took of the device.
+
+    Raises:
+        BackendError: it cannot run on the device, or is too far off eager.
+    """
+    from umd_engine.exporters.measure import measured
+
+    session = open_artifact(artifact, device, precision)
+    inputs = unit.example(1)
+    memory = {key: getattr(session, key) for key in ("memory_before", "memory_after") if hasattr(session, key)}
+    return measured(artifact, unit, session.run(inputs), inputs, **memory)
 
 
 def precision_in_full(units: Iterable[Unit], precision: str) -> str:
