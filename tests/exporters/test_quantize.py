@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from umd_engine.errors import BackendError, CalibrationError, UnknownNameError
-from umd_engine.exporters.calibration import Calibration
+from umd_engine.exporters.calibration import Calibration, CheckedWindows
 from umd_engine.exporters.onnx_export import export_onnx
 from umd_engine.exporters.pixel_shuffle import rewrite_transposed
 from umd_engine.exporters.quantize import METHODS, lower_rest, quantize
@@ -141,6 +141,14 @@ def test_windows_of_another_modality_constant_or_not_finite_are_refused(exported
         with pytest.raises(CalibrationError, match=words):
             quantize(source, target, calibration(bad), "ct")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_clicks_and_masks_may_be_constant():
+    window = {"image": windows(1)[0]["image"], "labels": np.ones((1, 3), np.float32)}
+    checked = CheckedWindows(calibration([window, {**window, "labels": np.full((1, 3), np.nan, np.float32)}]), "ct")
+    assert checked.get_next() is not None
+    with pytest.raises(CalibrationError, match="labels of window 1 is not finite"):
+        checked.get_next()
 
 
 def test_what_cannot_be_asked_for(exported, tmp_path):

@@ -14,10 +14,12 @@ from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.errors import BackendError
 from umd_engine.exporters.artifact import opened
 from umd_engine.exporters.calibration import Calibration
+from umd_engine.exporters.onnx_export import export_onnx
 from umd_engine.models.exporting import Wanted, export_units
 from umd_engine.models.ready import graph_of, precision_in_full
 from umd_engine.models.stand_in import stand_in_units
 
+UNTRAINED = Path(__file__).parents[1] / "recordings/nnunet_plain_model"
 NETWORKS = Path(__file__).parents[2] / "bench/demo/networks"
 CT = NETWORKS / "Dataset901_PhantomCT/nnUNetTrainer__nnUNetPlans__3d_fullres"
 
@@ -68,20 +70,38 @@ def test_the_stored_error_is_that_of_the_stored_inputs(run):
     assert np.abs(found - exact).max() <= 2 * row["error"]["logits"]["max"] + 1e-6
 
 
-def test_fp16_is_verified_on_a_trained_network(run, tmp_path):
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
     from umd_engine.data.phantom import write_cohort
 
-    write_cohort(tmp_path / "ph", "petct", 1, 0, "small")
-    done = run(
-        f"nnunet={CT}", "--precision", "fp16", "--verify", tmp_path / "ph/manifest.csv", "--modality", "ct", "--json"
-    )
-    unit, report = json.loads(done.stdout)
+    write_cohort(tmp_path_factory.mktemp("phantom") / "ph", "petct", 1, 0, "small")
+    return tmp_path_factory.getbasetemp() / "phantom0/ph/manifest.csv"
+
+
+def test_fp16_is_verified_on_a_trained_network(run, phantom):
+    """And what goes before it, an untrained one whose answer holds no organ, is refused without ending the rest."""
+    models = f"nnunet@untrained={UNTRAINED}", "--set", "untrained.folds=0", f"nnunet={CT}"
+    done = run(*models, "--precision", "fp16", "--verify", phantom, "--modality", "ct", "--json", code=1)
+    _, refused, unit, report = json.loads(done.stdout)
+    assert refused["status"] == "inaccurate" and refused["message"] and report["status"] == "ok"
     assert unit["precision"] == "fp16" and 0 < unit["error"]["logits"]["of_range"] < 5e-3
     assert report["mean_dice"] >= 0.999 and len(report["organs"]) == 13
     assert report["flipped"] < 200 and report["outputs"][0]["largest"] > 0
 
 
-def test_what_cannot_be_done_is_said(run, tmp_path):
+def test_what_cannot_be_done_is_said_before_anything_is_made(run, phantom, tmp_path):
+    for words, *options in (
+        ("a graph is of no GPU", "--capability", "8.0"),
+        ("tf32 runs the graph of fp32", "--precision", "tf32"),
+        ("the windows are pet, the model is made for ct", "--precision", "int8", "--modality", "pet", "--calibrate",
+         phantom),
+    ):  # fmt: skip
+        assert words in run(f"nnunet={CT}", *options, code=1).output
+    if not torch.cuda.is_available():
+        asked = "--to", "tensorrt-rtx", "--verify", phantom
+        assert "no device 'cuda'" in run(f"nnunet={CT}", *asked, code=1).output
+    done = run("nnunet", "nunet", "--stand-in", code=1)
+    assert "did you mean nnunet" in done.output and "unit.onnx" not in done.output
     assert "stand-in weights are no evidence" in run(
         "nnunet", "--stand-in", "--verify", tmp_path / "x.csv", code=1
     ).output  # fmt: skip
@@ -93,6 +113,19 @@ def test_what_cannot_be_done_is_said(run, tmp_path):
 class Jumping(torch.nn.Module):
     def forward(self, x):
         return torch.nonzero(x.sum((1, 2, 3, 4)) * 0 + 1).float() + x.mean((1, 2, 3, 4))[:, None]
+
+
+def test_a_graph_too_far_off_is_not_kept(run):
+    torch.manual_seed(5)
+    unit = Unit("model", torch.nn.Conv3d(1, 2, 1).eval(), (TensorSpec("image", (1, 4, 4, 4)),), ("out",))
+    unit.identity, unit.code_hash  # noqa: B018  kept, as the weights change
+    folder = export_onnx(unit).folder
+    with torch.no_grad():
+        unit.module.weight *= 1.01
+    with pytest.raises(BackendError, match="of its range off eager"):
+        graph_of(unit)
+    assert not folder.exists()
+    assert graph_of(unit).about["error"]["out"]["of_range"] < 1e-5  # made again, of the weights that the unit has
 
 
 def test_one_unit_that_fails_leaves_the_others(run, cache):
