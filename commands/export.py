@@ -13,17 +13,15 @@ from typing import Any
 import click
 
 from umd_engine.commands.options import path, selection, whole_numbers
-from umd_engine.errors import OptionError
+from umd_engine.engine.backends import PRECISIONS
+from umd_engine.errors import OptionError, UmdEngineError
 
 TARGETS = ("onnx", "tensorrt", "tensorrt-rtx")
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
 
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="NAME[=PATH]...")
-@click.option(
-    "--to", "target", default="onnx", show_default=True, type=click.Choice(["onnx", "tensorrt", "tensorrt-rtx"])
-)
+@click.option("--to", "target", default="onnx", show_default=True, type=click.Choice(TARGETS))
 @click.option("--precision", default="fp32", show_default=True, type=click.Choice(PRECISIONS))
 @click.option("--batch", "batches", default="1,4,8", show_default=True, help="An engine's batches; a graph takes any.")
 @click.option("--capability", metavar="8.0", help="Build for this GPU generation; tensorrt-rtx only.")
@@ -70,31 +68,63 @@ def export(
       umd-engine export sam-med3d-turbo --to tensorrt --precision fp16 --batch 1,8 --out engines
       umd-engine export vista3d --stand-in --to tensorrt-rtx --capability 8.0
     """
-    from umd_engine.commands.export_texts import as_dict, as_line, report_dict, report_lines
-    from umd_engine.models.exporting import Wanted, export_units
-    from umd_engine.models.verify import refuse
+    from umd_engine.models.exporting import Wanted
 
     plain = Wanted(target, precision, tuple(whole_numbers(batches, "--batch")), capability, out=out)
-    if stand_in and (data or calibrate):
-        raise OptionError("stand-in weights are no evidence", where="--stand-in", mend="give a trained checkpoint")
-    if calibrate and precision != "int8":
-        raise OptionError(f"{precision} needs no calibration", where="--calibrate", mend="use --precision int8")
+    _check(plain, calibrate, data, stand_in)
     scans, _ = selection(data, modality, limit) if data else ([], None)
     told: list[dict[str, Any]] = []
-    for name, model, units in _units(models, settings, trust, stand_in):
-        wanted = _calibrated(plain, model, calibrate, modality, limit) if calibrate else plain
-        for row in export_units(units, wanted):
-            told.append(as_dict(row))
-            click.echo(as_line(row), err=as_json)
-        if data and model is not None and all(row["status"] == "ok" for row in told):
-            report = _verified(model, scans, wanted)
-            told.append(report_dict(name, report))
-            click.echo("\n".join(report_lines(name, report)), err=as_json)
-            refuse(report, precision)
-    if as_json:
-        click.echo(json.dumps(told, indent=1, default=str))
-    if any(row.get("status", "ok") != "ok" for row in told):
+    try:
+        for name, model, units in _units(models, settings, trust, stand_in):
+            wanted = _calibrated(plain, model, calibrate, modality, limit) if calibrate else plain
+            told += _rows(name, model, units, wanted, scans, as_json)
+    finally:
+        if as_json:
+            click.echo(json.dumps(told, indent=1, default=str))
+    if any(row["status"] != "ok" for row in told):
         sys.exit(1)
+
+
+def _check(wanted: Any, calibrate: Path | None, data: Path | None, stand_in: bool) -> None:
+    """Before anything is loaded or made."""
+    from umd_engine.engine.backends.device import resolve_device
+
+    if stand_in and (data or calibrate):
+        raise OptionError("stand-in weights are no evidence", where="--stand-in", mend="give a trained checkpoint")
+    if calibrate and wanted.precision != "int8":
+        raise OptionError(f"{wanted.precision} needs no calibration", where="--calibrate", mend="use --precision int8")
+    if wanted.target == "onnx" and wanted.capability:
+        raise OptionError("a graph is of no GPU", where="--capability", mend="use --to tensorrt-rtx")
+    if wanted.target == "onnx" and wanted.precision == "tf32":
+        raise OptionError("tf32 runs the graph of fp32", where="--precision", mend="use fp32, or --to tensorrt")
+    if data and wanted.target != "onnx":
+        resolve_device("cuda")  # an engine is verified where it runs
+
+
+def _rows(
+    name: str, model: Any, units: Sequence[Any], wanted: Any, scans: Sequence[Any], as_json: bool
+) -> list[dict[str, Any]]:
+    """A row a unit, and one of the verification where there are scans and every unit was exported."""
+    from umd_engine.commands.export_texts import as_dict, as_line, report_dict, report_lines
+    from umd_engine.models.exporting import export_units
+    from umd_engine.models.verify import refuse
+
+    rows = []
+    for row in export_units(units, wanted):
+        rows.append(as_dict(row))
+        click.echo(as_line(row), err=as_json)
+    if not scans or any(row["status"] != "ok" for row in rows):
+        return rows
+    verdict: dict[str, Any] = {"model": name}
+    try:
+        report = _verified(model, scans, wanted)
+        verdict = report_dict(name, report)
+        click.echo("\n".join(report_lines(name, report)), err=as_json)
+        refuse(report, wanted.precision)
+    except UmdEngineError as error:
+        click.echo(f"{name}: not verified: {error}", err=as_json)
+        verdict |= {"status": error.status, "message": str(error)}
+    return [*rows, verdict]
 
 
 def _units(
@@ -102,9 +132,11 @@ def _units(
 ) -> Iterator[tuple[str, Any, Sequence[Any]]]:
     """Name, model and units of every model; of a stand-in there is no model."""
     from umd_engine.evaluation.loading import parse_requests
-    from umd_engine.models.stand_in import stand_in_units
+    from umd_engine.models.stand_in import check_stand_in, stand_in_units
 
     if stand_in:
+        for name in models:
+            check_stand_in(name)
         for name in models:
             yield name, None, stand_in_units(name)
         return
@@ -124,8 +156,9 @@ def _calibrated(plain: Any, model: Any, data: Path, modality: str | None, limit:
     device = resolve_device("auto")
     rows, _ = selection(data, modality, limit)
     opened = partial(open_unit, backend="torch", device=device)
-    windows = calibrations_on(rows, model, opened, Settings(device=device), str(data.name))
-    return replace(plain, calibration=windows, stated=stated_modality(model))
+    stated = stated_modality(model)
+    windows = calibrations_on(rows, model, opened, Settings(device=device), data.name, stated)
+    return replace(plain, calibration=windows, stated=stated)
 
 
 def _verified(model: Any, scans: Sequence[Any], wanted: Any) -> Any:

@@ -43,7 +43,8 @@ def report_dict(model: str, report: Report) -> dict[str, Any]:
     ]
     outputs = [vars(one) for one in report.outputs]
     return {
-        "model": model, "mean_dice": report.mean_dice, "voxels": report.voxels, "flipped": report.flipped,
+        "model": model, "status": "ok",
+        "mean_dice": report.mean_dice, "voxels": report.voxels, "flipped": report.flipped,
         "organs": organs, "outputs": outputs,
     }  # fmt: skip
 

@@ -56,11 +56,28 @@ class Unit:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over architecture, weights and shapes: what an exported artifact is cached under."""
+        """SHA-256 over architecture, weights and shapes: what results say of a model's weights."""
         digest = hashlib.sha256()
         digest.update(json.dumps([str(self.module), self.interface, self.outputs]).encode())
         add_weights(digest, self.module.state_dict())
         return digest.hexdigest()
+
+    @cached_property
+    def attributes_hash(self) -> str:
+        """SHA-256 over what the modules hold beside their state: plain attributes, buffers and tensors not stored."""
+        digest = hashlib.sha256()
+        for name, module in self.module.named_modules():
+            held = {key: value for key, value in vars(module).items() if key != "training"}
+            plain = sorted((key, repr(value)) for key, value in held.items() if _is_plain(value))
+            digest.update(json.dumps([name, plain]).encode())
+            held.update((key, getattr(module, key)) for key in held.get("_non_persistent_buffers_set", ()))
+            add_weights(digest, {key: x for key, x in held.items() if isinstance(x, torch.Tensor)})
+        return digest.hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """What units have in common that are one function of one interface: an artifact serves them all."""
+        return f"{self.content_hash}-{self.attributes_hash}"
 
     @cached_property
     def code_hash(self) -> str:
@@ -77,6 +94,12 @@ class Unit:
         """Random inputs of the unit's shapes, never zeros: zeros hide wrong indexing and run faster."""
         generator = torch.Generator().manual_seed(0)
         return tuple(torch.randn((batch, *spec.shape), generator=generator).to(spec.dtype) for spec in self.inputs)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def add_weights(digest: hashlib._Hash, state: Mapping[str, torch.Tensor]) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from umd_engine.data.manifest import ScanRow
 from umd_engine.data.scan import Scan, read_scan
 from umd_engine.engine.work import Program
 from umd_engine.errors import CalibrationError
-from umd_engine.evaluation.cases import Settings, all_cases
+from umd_engine.evaluation.cases import Case, Settings, all_cases
 from umd_engine.evaluation.prompts.asked_case import ask
-from umd_engine.exporters.calibration import Calibration
+from umd_engine.exporters.calibration import Calibration, check_modality
 from umd_engine.models.agreement import Open
 from umd_engine.models.model import Model, PromptedModel, is_prompted
 from umd_engine.models.prompts import PromptSource
@@ -33,21 +33,29 @@ def verify_on(
 
 
 def calibrations_on(
-    rows: Sequence[ScanRow], model: Model | PromptedModel, opened: Open, settings: Settings, source: str
+    rows: Sequence[ScanRow],
+    model: Model | PromptedModel,
+    opened: Open,
+    settings: Settings,
+    source: str,
+    stated: str | None = None,
 ) -> dict[str, Calibration]:
-    """Windows that the model's own program gives each unit on the scans of a manifest, by the unit's name.
+    """Windows that the model's own program gives each unit on the scans of a manifest, by the unit's identity.
+
+    Args:
+        stated: the modality that the model is made for; None where nothing says it.
 
     Raises:
-        CalibrationError: scans of several modalities. UmdEngineError: what ended a scan.
+        CalibrationError: scans of several modalities, or of another one than the model's.
+        UmdEngineError: what ended a scan.
     """
-    asking = _Asking(rows, model, settings)
     modalities = sorted({row.modality for row in rows})
     if len(modalities) != 1:
         raise CalibrationError(
             f"scans of {', '.join(modalities) or 'nothing'}", where=source, mend="choose one with --modality"
         )
-    programs = (partial(asking.program, scan) for scan in asking.scans())
-    windows = windows_of(programs, opened)
+    check_modality(modalities[0], stated, source)
+    windows = windows_of(_Asking(rows, model, settings).programs(), opened)
     return {unit: Calibration(found, modalities[0], source) for unit, found in windows.items()}
 
 
@@ -60,14 +68,22 @@ class _Asking:
 
     def scans(self) -> Iterator[Scan]:
         for case in self.cases.values():
-            yield read_scan(case.row, with_label=is_prompted(self.model))
+            yield self._read(case)
+
+    def programs(self) -> list[Callable[[], Program[object]]]:
+        """One a scan, which is read when it starts."""
+        return [partial(self._program, case) for case in self.cases.values()]
 
     def sources(self, scan: Scan) -> dict[str, PromptSource]:
         settings = self.settings
         asked = ask(self.cases[scan.row.key], scan, {}, settings.seed, settings.device, time.perf_counter())
         return {source.place.organ: source for source in asked.sources}
 
-    def program(self, scan: Scan) -> Program[object]:
+    def _read(self, case: Case) -> Scan:
+        return read_scan(case.row, with_label=is_prompted(self.model))
+
+    def _program(self, case: Case) -> Program[object]:
+        scan = self._read(case)
         prepared = self.model.prepare(scan.images, self.settings.device)
         if is_prompted(self.model):
             return self.model.segment(prepared, [*self.sources(scan).values()])

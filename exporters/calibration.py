@@ -29,6 +29,18 @@ class Calibration:
     source: str
 
 
+def check_modality(found: str, stated: str | None, source: str) -> None:
+    """Raises:
+    CalibrationError: windows of another modality than the model is made for.
+    """
+    if stated is not None and found != stated:
+        raise CalibrationError(
+            f"the windows are {found}, the model is made for {stated}",
+            where=source,
+            mend=f"calibrate on {stated} scans",
+        )
+
+
 def digest_of(windows: Iterable[Window]) -> str:
     """SHA-256 of all names, types, shapes and values, in their order."""
     digest = hashlib.sha256()
@@ -50,16 +62,12 @@ class CheckedWindows:
         stated: the modality that the model is made for; None where nothing says it.
 
     Raises:
-        CalibrationError: another modality at once; when it is read, a window that is constant or not finite.
+        CalibrationError: another modality at once; when it is read, an input that is not finite, or a
+            constant first one: that is the image, and clicks or a mask may be constant.
     """
 
     def __init__(self, calibration: Calibration, stated: str | None):
-        if stated is not None and calibration.modality != stated:
-            raise CalibrationError(
-                f"the windows are {calibration.modality}, the model is made for {stated}",
-                where=calibration.source,
-                mend=f"calibrate on {stated} scans",
-            )
+        check_modality(calibration.modality, stated, calibration.source)
         self.calibration = calibration
         self.count = 0
         self._digest = hashlib.sha256()
@@ -69,8 +77,8 @@ class CheckedWindows:
         window = next(self._windows, None)
         if window is None:
             return None
-        for name, values in window.items():
-            self._check(name, values)
+        for number, (name, values) in enumerate(window.items()):
+            self._check(name, values, image=number == 0)
         _add(self._digest, window)
         self.count += 1
         return dict(window)
@@ -84,13 +92,13 @@ class CheckedWindows:
             "source": self.calibration.source,
         }
 
-    def _check(self, name: str, values: np.ndarray) -> None:
+    def _check(self, name: str, values: np.ndarray, image: bool) -> None:
         if not np.issubdtype(values.dtype, np.floating):
             return
         fault = ""
         if not np.isfinite(values).all():
             fault = "is not finite"
-        elif values.size > 1 and values.min() == values.max():
+        elif image and values.size > 1 and values.min() == values.max():
             fault = f"is constant, {values.flat[0]:g}"
         if fault:
             raise CalibrationError(

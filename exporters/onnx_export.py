@@ -6,19 +6,21 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from umd_engine.engine.backends.onnx_session import import_runtime
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.errors import BackendError
 from umd_engine.exporters.artifact import Artifact, cached, finished, opened
 from umd_engine.exporters.calibration import Calibration, digest_of
 
 OPSET = 20
-EXPORTER_VERSION = 4
+BF16_OPSET = 22  # the first in which convolutions and normalisations are defined for bfloat16
+EXPORTER_VERSION = 5
 LARGEST_BATCH, LARGEST_AXIS = 4096, 1024
 INLINE = 1 << 30  # bytes of weights beyond which they lie beside the graph: a graph file ends at 2 GiB
 FILE = "unit.onnx"
@@ -88,6 +90,18 @@ def _calibrated(unit: Unit, home: Path | None) -> Artifact:
     return opened(found[0].folder)
 
 
+def with_fp16(artifact: Artifact, home: Path | None = None) -> Artifact:
+    """An int8 graph for an engine, whose network is strongly typed: fp16 where else it would compute in float32."""
+    from umd_engine.exporters.quantize import lower_rest
+
+    def make(folder: Path) -> Mapping[str, Any]:
+        kept = ("unit", "weights", "inputs", "outputs", "precision", "opset", "measured_on", "calibration")
+        said = {key: artifact.about[key] for key in kept}
+        return {"file": FILE, **said, **lower_rest(artifact.path, folder / FILE)}
+
+    return cached("onnx-fp16", {"of": artifact.about["key"], "exporter": EXPORTER_VERSION}, make, home)
+
+
 def emulated(artifact: Artifact, home: Path | None = None) -> Artifact:
     """A 16-bit graph for machines that lack the type: float32, rounded where the graph rounds. See `emulate`."""
     from umd_engine.exporters.emulate import emulate
@@ -100,16 +114,22 @@ def emulated(artifact: Artifact, home: Path | None = None) -> Artifact:
 
 
 def described(unit: Unit, precision: str) -> dict[str, Any]:
-    """What a graph of the unit depends on."""
+    """What a graph of the unit depends on; names of outputs are in the hash of its weights."""
+    try:
+        libraries = {name: version(name) for name in ("torch", "onnx", "onnxscript", "onnx_ir")}
+    except PackageNotFoundError as error:
+        raise BackendError(f"ONNX export needs {error.name}", mend="pip install onnx onnxscript") from None
+    if precision == "int8":
+        libraries["onnxruntime"] = import_runtime().__version__
     return {
         "weights": unit.content_hash,
+        "attributes": unit.attributes_hash,
         "code": unit.code_hash,
         "inputs": [_said(spec) for spec in unit.inputs],
-        "outputs": list(unit.outputs),
         "precision": precision,
-        "opset": OPSET,
+        "opset": BF16_OPSET if precision == "bf16" else OPSET,
         "exporter": EXPORTER_VERSION,
-        "libraries": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
+        "libraries": libraries,
     }
 
 
@@ -118,10 +138,6 @@ def _said(spec: TensorSpec) -> dict[str, Any]:
 
 
 def _export(unit: Unit, path: Path) -> Mapping[str, Any]:
-    try:
-        import onnxscript  # noqa: F401  torch's exporter imports it when it is too late to say what is missing
-    except ImportError as error:
-        raise BackendError(f"ONNX export needs {error.name}", mend="pip install onnx onnxscript") from None
     module = unit.module.to("cpu").eval()
     sizes = _dimensions(unit)
     for noisy in ("torch.onnx", "onnxscript"):

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from umd_engine.errors import BackendError
-from umd_engine.exporters.onnx_export import OPSET
-from umd_engine.exporters.precision import BF16_OPSET
+from umd_engine.exporters.onnx_export import BF16_OPSET, OPSET
 
 MOST_AXES = 8  # TensorRT's Dims::MAX_DIMS; beyond it the parser of TensorRT-RTX 1.7.1 ends the process
 IR_VERSION = 10  # of ONNX 1.16, which the parser of TensorRT 10.1 is built with

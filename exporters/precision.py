@@ -11,9 +11,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, ShapeInferencePass
 
 from umd_engine.errors import BackendError, UnknownNameError
+from umd_engine.exporters.onnx_export import BF16_OPSET
 from umd_engine.exporters.regions import DTYPES, FLOAT, KINDS, TYPELESS, castable, is_float, nodes_in_16_bit
 
-BF16_OPSET = 22  # the first in which convolutions and normalisations are defined for bfloat16
 IN_ONE_FILE = 1 << 30  # bytes of weights; more lie in TARGET.data, as a protobuf ends at 2 GiB
 
 

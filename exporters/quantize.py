@@ -39,7 +39,6 @@ def quantize(
     calibration: Calibration,
     stated: str | None = None,
     method: str = "percentile",
-    rest: str = "fp32",
 ) -> dict[str, Any]:
     """Write the float32 graph of `source` to `target` with its inner products in int8.
 
@@ -49,20 +48,17 @@ def quantize(
     Args:
         stated: the modality that the model is made for; None where nothing says it.
         method: how an activation's range follows from the windows: minmax, percentile or entropy.
-        rest: of all that is not int8: fp32 or fp16.
 
     Returns:
-        precision, rest, opset, regions (precision -> operator -> names of nodes) and calibration.
+        precision, opset, regions (precision -> operator -> names of nodes) and calibration.
 
     Raises:
-        UnknownNameError: another method or rest.
-        CalibrationError: windows of another modality, none at all, constant or not finite.
+        UnknownNameError: another method.
+        CalibrationError: as `CheckedWindows`; or there is no window.
         BackendError: ONNX Runtime is missing, or there is nothing to quantize.
     """
     if method not in METHODS:
         raise UnknownNameError("calibration method", method, METHODS)
-    if rest not in ("fp32", "fp16"):
-        raise UnknownNameError("precision besides int8", rest, ("fp32", "fp16"))
     windows = CheckedWindows(calibration, stated)
     with tempfile.TemporaryDirectory(prefix=".int8-", dir=target.parent) as folder:
         plain, quantized = Path(folder) / "plain.onnx", Path(folder) / "quantized.onnx"
@@ -71,19 +67,21 @@ def quantize(
         if not chosen:
             raise BackendError("no product inside the graph can be int8", where=source, mend="use --precision fp16")
         _quantize(plain, quantized, chosen, windows, method)
-        if rest == "fp32":
-            model = onnx.load(quantized)
-            onnx.save(model, target, save_as_external_data=_is_large(model), location=f"{target.name}.data")
-        else:
-            to_precision(quantized, target, rest)
+        model = onnx.load(quantized)
+        onnx.save(model, target, save_as_external_data=_is_large(model), location=f"{target.name}.data")
     model = ir.load(target)
     return {
         "precision": "int8",
-        "rest": rest,
         "opset": model.opset_imports[""],
-        "regions": _regions(model.graph, rest),
+        "regions": _regions(model.graph),
         "calibration": {**windows.record(), "method": method},
     }
+
+
+def lower_rest(source: Path, target: Path) -> dict[str, Any]:
+    """Write the int8 graph of `source` with what `to_precision` makes fp16 in fp16, Q/DQ included; its regions."""
+    to_precision(source, target, "fp16")
+    return {"regions": _regions(ir.load(target).graph)}
 
 
 def _chosen(graph: ir.Graph) -> list[str]:
@@ -151,10 +149,10 @@ def _is_large(model: onnx.ModelProto) -> bool:
     return sum(len(tensor.raw_data) for tensor in model.graph.initializer) > IN_ONE_FILE
 
 
-def _regions(graph: ir.Graph, rest: str) -> dict[str, dict[str, list[str]]]:
+def _regions(graph: ir.Graph) -> dict[str, dict[str, list[str]]]:
     """A product is int8 where its data comes from a DequantizeLinear; quantizers themselves are not listed."""
     short = {ir.DataType.FLOAT16: "fp16", ir.DataType.FLOAT: "fp32"}
-    regions: dict[str, dict[str, list[str]]] = {"int8": {}, "fp32": {}, **({rest: {}} if rest != "fp32" else {})}
+    regions: dict[str, dict[str, list[str]]] = {"int8": {}}
     for node in graph:
         kinds = [short[v.dtype] for v in node.outputs if v.dtype in short]
         if node.op_type in QUANTIZERS | {"Cast"} or not (kinds or is_float(node)):
@@ -162,5 +160,5 @@ def _regions(graph: ir.Graph, rest: str) -> dict[str, dict[str, list[str]]]:
         first = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
         is_int8 = node.op_type in OPERATORS and first is not None and first.op_type == "DequantizeLinear"
         where = "int8" if is_int8 else (kinds or ["fp32"])[0]
-        regions[where].setdefault(node.op_type, []).append(node.name or "")
+        regions.setdefault(where, {}).setdefault(node.op_type, []).append(node.name or "")
     return regions

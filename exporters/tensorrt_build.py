@@ -36,7 +36,7 @@ def build_engine(
         path: an ONNX file, its weights beside it where they are external; the graph's types decide the precision of
             every layer.
         batches: sizes of the axis "batch"; 1 among them, since other batches run in pieces.
-        library: "tensorrt", which times kernels on the GPU of this machine, or "tensorrt-rtx", which needs none.
+        library: "tensorrt", which times kernels on the current CUDA device, or "tensorrt-rtx", which needs none.
         precision: "tf32" lets float32 layers use 10-bit mantissas; every other forbids it.
         ranges: lowest, likeliest and highest size of every other dynamic axis, by its name.
         capability: compute capability to build for, "8.0"; TensorRT-RTX only.

@@ -14,7 +14,7 @@ from umd_engine.errors import BackendError, CalibrationError, UmdEngineError
 from umd_engine.exporters.artifact import Artifact, copied
 from umd_engine.exporters.calibration import Calibration
 from umd_engine.exporters.operators import check_operators
-from umd_engine.models.ready import BATCHES, engine_of, graph_of, open_artifact, runtime_of
+from umd_engine.models.ready import BATCHES, graph_of, measured_on, open_artifact, runtime_of
 
 CPU = torch.device("cpu")
 # what channels are called -> modality
@@ -28,7 +28,7 @@ class Wanted:
     Attributes:
         target: onnx, tensorrt or tensorrt-rtx.
         batches, capability: of an engine.
-        calibration: of int8, by the unit's name; None: what was made before.
+        calibration: of int8, by the unit's identity; None: what was made before.
         stated: the modality that the model is made for; None where nothing says it.
         out: copies go to OUT/UNIT/PRECISION; None: the artifacts stay in the cache alone.
     """
@@ -92,28 +92,31 @@ def _export(unit: Unit, wanted: Wanted) -> Exported:
 
 
 def _artifact(unit: Unit, wanted: Wanted) -> Artifact:
-    if wanted.precision == "int8" and wanted.calibration is not None:
-        from umd_engine.exporters.onnx_export import export_int8
-
-        if unit.name not in wanted.calibration:
-            raise CalibrationError(
-                f"no scan to calibrate on made the model call {unit.name}", mend="calibrate on other scans"
-            )
-        graph = export_int8(unit, wanted.calibration[unit.name], wanted.stated)
-        if wanted.target == "onnx":
-            return graph
+    graph = _graph(unit, wanted)
     if wanted.target == "onnx":
+        return graph
+    from umd_engine.exporters.tensorrt_export import export_tensorrt
+
+    return export_tensorrt(graph, wanted.precision, wanted.batches, wanted.target, wanted.capability)
+
+
+def _graph(unit: Unit, wanted: Wanted) -> Artifact:
+    if wanted.precision != "int8" or wanted.calibration is None:
         return graph_of(unit, wanted.precision)
-    return engine_of(unit, wanted.precision, wanted.batches, wanted.target, wanted.capability)
+    from umd_engine.exporters.onnx_export import export_int8
+
+    if unit.identity not in wanted.calibration:
+        raise CalibrationError(
+            f"no scan to calibrate on made the model call {unit.name}", mend="calibrate on other scans"
+        )
+    graph_of(unit)  # measured, before int8 is made of it
+    return export_int8(unit, wanted.calibration[unit.identity], wanted.stated)
 
 
 def _measured(artifact: Artifact, unit: Unit, wanted: Wanted) -> tuple[Artifact, str]:
     """The artifact with its error, or without one and why."""
-    from umd_engine.exporters.measure import measured
-
-    device = CPU if wanted.target == "onnx" else torch.device("cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if wanted.target == "onnx":
+        return measured_on(artifact, unit, CPU), ""
+    if not torch.cuda.is_available():
         return artifact, "an engine runs on a GPU only, and there is none here"
-    inputs = unit.example(1)
-    found = open_artifact(artifact, device, "fp32" if device == CPU else wanted.precision).run(inputs)
-    return measured(artifact, unit, found, inputs), ""
+    return measured_on(artifact, unit, torch.device("cuda"), wanted.precision), ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -45,7 +46,10 @@ def open_unit(
     if "tensorrt" in backend and device.type != "cuda":  # before minutes of building
         raise BackendError(f"{backend} does not run on {device}", mend="use --device cuda, or another backend")
     if backend in ("tensorrt", "tensorrt-rtx"):
-        return open_artifact(engine_of(unit, precision, batches, backend), device)
+        from umd_engine.exporters.tensorrt_export import export_tensorrt
+
+        graph = graph_of(unit, precision)
+        return open_artifact(export_tensorrt(graph, precision, batches, backend, device=device), device)
     if backend == "openvino":
         from umd_engine.engine.backends.openvino_session import OpenVinoSession, check_openvino
 
@@ -59,24 +63,33 @@ def open_unit(
 
 
 def graph_of(unit: Unit, precision: str = "fp32", home: Path | None = None) -> Artifact:
-    """The unit's ONNX graph from the cache, exported where it is not there."""
+    """The unit's ONNX graph from the cache, exported where it is not there; that of fp32 is measured when it is made.
+
+    Raises:
+        BackendError: as `export_onnx`; or the graph of fp32 is too far off eager.
+    """
     from umd_engine.exporters.onnx_export import export_onnx
 
-    return export_onnx(unit, home, precision)
+    if precision == "int8":
+        return export_onnx(unit, home, precision)
+    exact = export_onnx(unit, home)
+    if "error" not in exact.about and find_spec("onnxruntime") is not None:
+        exact = measured_on(exact, unit, torch.device("cpu"))
+    return exact if precision in ("fp32", "tf32") else export_onnx(unit, home, precision)
 
 
-def engine_of(
-    unit: Unit,
-    precision: str = "fp32",
-    batches: Sequence[int] = BATCHES,
-    library: str = "tensorrt",
-    capability: str | None = None,
-    home: Path | None = None,
-) -> Artifact:
-    """The unit's TensorRT engine from the cache, built where it is not there."""
-    from umd_engine.exporters.tensorrt_export import export_tensorrt
+def measured_on(artifact: Artifact, unit: Unit, device: torch.device, precision: str = "fp32") -> Artifact:
+    """The artifact with its error on random inputs, and an engine's with what opening it took of the device.
 
-    return export_tensorrt(graph_of(unit, precision, home), precision, batches, library, capability, home)
+    Raises:
+        BackendError: it cannot run on the device, or is too far off eager.
+    """
+    from umd_engine.exporters.measure import measured
+
+    session = open_artifact(artifact, device, precision)
+    inputs = unit.example(1)
+    memory = {key: getattr(session, key) for key in ("memory_before", "memory_after") if hasattr(session, key)}
+    return measured(artifact, unit, session.run(inputs), inputs, **memory)
 
 
 def precision_in_full(units: Iterable[Unit], precision: str) -> str:

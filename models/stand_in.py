@@ -29,9 +29,16 @@ def stand_in_units(name: str, reduced: bool = False) -> list[Unit]:
         UnknownNameError: a name without stand-in.
         BackendError: a library that the network comes from is missing.
     """
+    check_stand_in(name)
+    return list(STAND_INS[name](name, reduced))
+
+
+def check_stand_in(name: str) -> None:
+    """Raises:
+    UnknownNameError: a name without stand-in.
+    """
     if name not in STAND_INS:
         raise UnknownNameError("model", name, STAND_INS)
-    return list(STAND_INS[name](name, reduced))
 
 
 def filled(network: torch.nn.Module) -> torch.nn.Module:

@@ -6,13 +6,11 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 
 from umd_engine.data.scan import Scan
-from umd_engine.engine.executor import Executor, Job
-from umd_engine.engine.work import Program
+from umd_engine.engine.executor import run_program
 from umd_engine.errors import AccuracyError, UnknownNameError
 from umd_engine.models.agreement import (
     Answers,
@@ -29,7 +27,6 @@ from umd_engine.models.prompts import PromptSource
 MEAN_DICE = {"fp32": 0.999, "tf32": 0.999, "fp16": 0.999, "bf16": 0.999, "int8": 0.99}
 ORGAN_DICE = 0.98
 
-Result = TypeVar("Result")
 Sources = Callable[[Scan], Mapping[str, PromptSource]]
 
 
@@ -128,16 +125,3 @@ def _compare(
     masks = [run_program(model.segment(case, [*a.values()]), way) for a, way in zip(asked, ways, strict=True)]
     exact_masks, tested_masks = (dict(zip(asked[0], found, strict=True)) for found in masks)
     return compare_masks(scan.row.scan_id, exact_masks, tested_masks)
-
-
-def run_program(program: Program[Result], opened: Open) -> Result:
-    """One program alone.
-
-    Raises:
-        UmdEngineError: what ended it.
-    """
-    (outcome,) = Executor(opened, max_live=1, readers=1).run([Job(None, 0, lambda: program)])
-    if outcome.error is not None:
-        raise outcome.error
-    result: Result = outcome.result
-    return result

@@ -133,9 +133,6 @@ class Decoder(nn.Module):
         image = embedding.flatten(2).transpose(1, 2) + self.prompt_encoder.no_mask_embed.weight
         return self.mask_decoder(image, self.prompt_encoder.pe_layer.of_cells(), torch.cat(tokens, dim=1), text)
 
-    def extra_repr(self) -> str:
-        return self.shape.name
-
 
 def encoder_unit(name: str, network: Network) -> Unit:
     image = TensorSpec("image", (1, *WINDOW))

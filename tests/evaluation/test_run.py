@@ -109,6 +109,18 @@ def test_onnxruntime_agrees_within_a_few_voxels_under_another_plan(cohort, run, 
     assert {r.plan for r in rows_of(tmp_path / "run")}.isdisjoint(r.plan for r in rows_of(run))
 
 
+def test_int8_is_evaluated_from_the_graph_that_export_made(cohort, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("UMD_ENGINE_CACHE", str(tmp_path / "cache"))
+    int8 = ("--precision", "int8", "--limit", 1)
+    umd("export", f"nnunet={MODEL}", "--set", "nnunet.folds=0", "--calibrate", cohort, *int8)
+    evaluate(cohort, tmp_path / "run", "--backend", "onnxruntime", *int8)
+    with Store(tmp_path / "run" / "store.sqlite", create=False) as store:
+        (plan,) = store.plans().values()
+    assert json.loads(plan)["precision"].startswith("int8 ")
+    exact, rows = counts_of(run), counts_of(tmp_path / "run")
+    assert "ok" in {status for status, *_ in rows.values()} and rows != {key: exact[key] for key in rows}
+
+
 def test_the_plan_is_frozen_and_another_precision_is_another_plan(cohort, run, tmp_path):
     (path,) = run.glob("plans/*.json")
     plan = json.loads(path.read_text())

@@ -10,7 +10,7 @@ from umd_engine.engine.unit import Unit
 from umd_engine.exporters.measure import GRAPH_LIMIT, error_of
 from umd_engine.exporters.onnx_export import export_onnx
 from umd_engine.exporters.operators import check_operators
-from umd_engine.models.stand_in import STAND_INS, stand_in_units
+from umd_engine.models.stand_in import STAND_INS, filled, stand_in_units
 
 CPU = torch.device("cpu")
 
@@ -46,6 +46,15 @@ def test_units(tmp_path, model):
 def test_a_decoder_takes_any_number_of_clicks(tmp_path):
     _, decoder = stand_in_units("sam-med3d-turbo", reduced=True)
     check(decoder, tmp_path)
+
+
+def test_one_decoder_of_segvol_serves_any_number_of_clicks(tmp_path):
+    from umd_engine.models.segvol.network import PromptShape, build_network, decoder_unit
+
+    network = filled(build_network())
+    one, three = (decoder_unit("segvol", network, PromptShape(points=points)) for points in (1, 3))
+    assert one.identity == three.identity
+    check(three, tmp_path)
 
 
 @pytest.mark.full

@@ -1,9 +1,13 @@
 """Export of a unit, its cache, and the session that opens it."""
 
+import errno
 import importlib
 import json
+import os
+import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +19,7 @@ import torch
 from umd_engine.engine.backends.onnx_session import OnnxSession
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.errors import BackendError, UnknownNameError
-from umd_engine.exporters.artifact import key_of
+from umd_engine.exporters.artifact import amended, copied, key_of, opened
 from umd_engine.exporters.onnx_export import described, export_onnx
 from umd_engine.models.ready import open_unit
 
@@ -105,17 +109,49 @@ def test_the_cache_knows_the_code(tmp_path, monkeypatch):
     assert hashes[0] != hashes[1]
 
 
+class Scaled(torch.nn.Module):
+    """What it computes with is in neither its state nor its text."""
+
+    def __init__(self, factor=1.0, powers=(1,), kept=2.0, stored=3.0):
+        super().__init__()
+        self.factor, self.powers, self.kept = factor, powers, torch.tensor(kept)
+        self.register_buffer("stored", torch.tensor(stored), persistent=False)
+
+    def forward(self, x):
+        return sum(x**power for power in self.powers) * self.factor * self.kept * self.stored
+
+
+def test_the_cache_knows_what_modules_hold_beside_their_state():
+    units = [
+        unit_of(Scaled(**own)) for own in ({}, {"factor": 2.0}, {"powers": (1, 2)}, {"kept": 3.0}, {"stored": 4.0})
+    ]
+    assert len({artifact_key(unit) for unit in units}) == len({unit.identity for unit in units}) == 5
+    assert len({unit.content_hash for unit in units}) == 1
+    assert unit_of(Scaled()).identity == unit_of(Scaled().train()).identity == units[0].identity
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from test_onnx_export import unit_of, network, Scaled\n"
+        "print(unit_of(Scaled()).identity, unit_of(network()).identity)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent)], capture_output=True, text=True)
+    assert done.stdout.split() == [units[0].identity, unit_of(network()).identity], done.stderr
+
+
 def test_the_sidecar_says_what_it_is(exported):
     unit, path = exported
     about = json.loads((path.parent / "artifact.json").read_text())
     assert about["kind"] == "onnx" and about["unit"] == "network" and about["opset"] == 20
     assert about["inputs"] == [{"name": "image", "shape": ["batch", 2, 8, 9, 10], "dtype": "float32"}]
-    assert about["weights"] == unit.content_hash and about["libraries"]["torch"] == torch.__version__
+    assert (
+        about["attributes"] == unit.attributes_hash
+        and about["weights"] == unit.content_hash
+        and about["libraries"]["torch"] == torch.__version__
+    )
     assert about["outputs"] == [{"name": "logits", "shape": ["batch", 4, 8, 9, 10], "dtype": "float32"}]
     assert set(about["files"]) == {"unit.onnx"}
 
 
-@pytest.mark.parametrize("spoil", ["graph", "missing", "sidecar", "schema"])
+@pytest.mark.parametrize("spoil", ["graph", "missing", "sidecar", "schema", "precision", "no files", "list", "other"])
 def test_an_artifact_edited_by_hand_is_refused(tmp_path, spoil):
     unit = unit_of(network())
     folder = export_onnx(unit, tmp_path).folder
@@ -127,6 +163,15 @@ def test_an_artifact_edited_by_hand_is_refused(tmp_path, spoil):
         (folder / "unit.onnx").unlink()
     elif spoil == "sidecar":
         sidecar.write_text("{")
+    elif spoil == "precision":
+        sidecar.write_text(sidecar.read_text().replace('"fp32"', '"fp16"'))
+    elif spoil in ("no files", "list"):
+        (folder / "unit.onnx").write_bytes(b"")
+        about = json.loads(sidecar.read_text())
+        sidecar.write_text(json.dumps({**about, "files": {} if spoil == "no files" else [*about["files"]]}))
+    elif spoil == "other":
+        shutil.rmtree(folder)
+        shutil.copytree(export_onnx(unit_of(network(1)), tmp_path).folder, folder)
     else:
         sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), "schema": 99}))
     with pytest.raises(BackendError, match="delete the folder"):
@@ -165,6 +210,42 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
     assert "cannot write the artifact" in done.stdout and "free space" in done.stdout, done.stderr
     assert not any((tmp_path / "onnx").iterdir())
     assert export_onnx(unit_of(network()), tmp_path).path.exists()
+
+
+def test_a_full_disk_leaves_an_artifact_as_it_was(tmp_path):
+    artifact = export_onnx(unit_of(network()), tmp_path)
+
+    def fail(path):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(BackendError, match="No space left"):
+        amended(artifact, {"inputs.npz": fail}, error={})
+    assert {p.name for p in tmp_path.rglob("*")} == {"onnx", artifact.folder.name, "unit.onnx", "artifact.json"}
+
+
+def test_many_at_once_amend_and_copy(tmp_path):
+    """The first that amends wins; nobody meets a half-written artifact."""
+    artifact = export_onnx(unit_of(network()), tmp_path)
+
+    def amend(number):
+        written = amended(artifact, {"note": lambda path: path.write_text(str(number))}, note=number)
+        return written.about["note"], opened(artifact.folder).about["note"], copied(written, tmp_path / "out").about
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(amend, range(16)))
+    assert len({note for *notes, about in found for note in (*notes, about["note"])}) == 1
+    assert (artifact.folder / "note").read_text() == str(found[0][0])
+    assert {p.name for p in tmp_path.iterdir()} == {"onnx", "out"}
+
+
+def test_drafts_of_killed_exports_are_swept_after_a_day(tmp_path):
+    old, new = (tmp_path / "onnx" / f".umd-engine-draft-{name}" for name in ("old", "new"))
+    for draft in (old, new):
+        draft.mkdir(parents=True)
+    os.utime(old, (time.time() - 90_000,) * 2)
+    export_onnx(unit_of(network()), tmp_path)
+    assert new.exists() and not old.exists()
 
 
 def test_no_cache_to_write_to(tmp_path):

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from umd_engine.errors import BackendError, CalibrationError, UnknownNameError
-from umd_engine.exporters.calibration import Calibration
+from umd_engine.exporters.calibration import Calibration, CheckedWindows
 from umd_engine.exporters.onnx_export import export_onnx
 from umd_engine.exporters.pixel_shuffle import rewrite_transposed
-from umd_engine.exporters.quantize import METHODS, quantize
+from umd_engine.exporters.quantize import METHODS, lower_rest, quantize
 from umd_engine.models.stand_in import stand_in_units
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -83,7 +83,10 @@ def test_overlapping_or_padded_kernels_stay(tmp_path, kernel, stride, attributes
 @pytest.mark.parametrize("rest", ["fp32", "fp16"])
 def test_int8_as_tensorrt_wants_it(exported, tmp_path, rest):
     _, source = exported
-    about = quantize(source, tmp_path / "int8.onnx", calibration(), "ct", rest=rest)
+    about = quantize(source, tmp_path / "int8.onnx", calibration(), "ct")
+    if rest == "fp16":
+        about = lower_rest((tmp_path / "int8.onnx").rename(tmp_path / "exact.onnx"), tmp_path / "int8.onnx")
+        assert "LeakyRelu" in about["regions"]["fp32"] and about["regions"]["fp16"]["Conv"]
     assert faults_of(tmp_path / "int8.onnx") == []
     graph = onnx.load(tmp_path / "int8.onnx").graph
     held = {tensor.name: tensor for tensor in graph.initializer}
@@ -140,12 +143,18 @@ def test_windows_of_another_modality_constant_or_not_finite_are_refused(exported
     assert list(tmp_path.iterdir()) == []
 
 
+def test_clicks_and_masks_may_be_constant():
+    window = {"image": windows(1)[0]["image"], "labels": np.ones((1, 3), np.float32)}
+    checked = CheckedWindows(calibration([window, {**window, "labels": np.full((1, 3), np.nan, np.float32)}]), "ct")
+    assert checked.get_next() is not None
+    with pytest.raises(CalibrationError, match="labels of window 1 is not finite"):
+        checked.get_next()
+
+
 def test_what_cannot_be_asked_for(exported, tmp_path):
     _, source = exported
     with pytest.raises(UnknownNameError, match="percentile"):
         quantize(source, tmp_path / "a.onnx", calibration(), method="percentil")
-    with pytest.raises(UnknownNameError, match="fp16"):
-        quantize(source, tmp_path / "a.onnx", calibration(), rest="bf16")
     node = helper.make_node("MatMul", ["x", "w"], ["y"], name="only")
     lone = save(tmp_path / "b.onnx", [node], {"x": [1, 3]}, {"y": [1, 3]}, {"w": np.eye(3, dtype=np.float32)})
     with pytest.raises(BackendError, match="no product"):

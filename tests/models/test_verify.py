@@ -14,6 +14,8 @@ from umd_engine.data.phantom.files import MANIFEST, write_cohort
 from umd_engine.data.scan import read_scan
 from umd_engine.engine.backends.eager import EagerSession
 from umd_engine.engine.backends.onnx_session import OnnxSession
+from umd_engine.engine.unit import TensorSpec, Unit
+from umd_engine.engine.work import call
 from umd_engine.errors import AccuracyError, ModelError, UnknownNameError
 from umd_engine.exporters.emulate import emulate
 from umd_engine.exporters.onnx_export import export_onnx
@@ -122,6 +124,44 @@ def test_windows_are_what_the_program_gives(ct, scans):
     (windows,) = kept.values()
     assert len(windows) == 3 and {w["image"].shape for w in windows} == {(1, 1, 48, 80, 80)}
     assert not np.array_equal(windows[0]["image"], windows[1]["image"])
+
+
+class Clicked(torch.nn.Module):
+    def forward(self, image, labels):
+        return image + labels.sum(1)[:, None]
+
+
+def asked(images, labels=(1.0,)):
+    """A program that asks a decoder once an image, with one click, two, one, ..."""
+
+    def program():
+        for number, image in enumerate(images):
+            given = torch.tensor(labels * (1 + number % 2))
+            inputs = (TensorSpec("image", (4,)), TensorSpec("labels", tuple(given.shape), axes=("clicks",)))
+            yield from call(Unit(f"decoder.{len(given)}", Clicked(), inputs), image, given)
+
+    return program
+
+
+def test_windows_are_drawn_from_every_scan():
+    scans = [torch.randn((20, 4), generator=torch.Generator().manual_seed(scan)) for scan in range(3)]
+    scans[1][3] = 7  # air alone
+    draw = lambda **most: windows_of([asked(images) for images in scans], eager, **most)  # noqa: E731
+    (windows,) = draw(limit=8).values()  # one graph for any number of clicks, which may all be alike
+    found = [[int((images == torch.from_numpy(w["image"])).all(1).nonzero()) for images in scans
+              if (images == torch.from_numpy(w["image"])).all(1).any()] for w in windows]  # fmt: skip
+    assert len(windows) == 8 and all(len(places) == 1 for places in found)
+    owners = [next(i for i, images in enumerate(scans) if (images == torch.from_numpy(w["image"])).all(1).any())
+              for w in windows]  # fmt: skip
+    assert owners == [0, 0, 1, 1, 1, 2, 2, 2] and {w["labels"].shape for w in windows} == {(1, 1), (1, 2)}
+    assert max(place for (place,) in found) > 5  # not the first of a scan
+    assert not any((w["image"] == 7).all() for w in draw(limit=60).popitem()[1])
+    (again,) = draw(limit=8).values()
+    assert all(np.array_equal(a["image"], b["image"]) for a, b in zip(windows, again, strict=True))
+    (few,) = draw(room=2 * (4 + 2) * 4).values()
+    assert len(few) <= 3
+    (fewer,) = draw(limit=2).values()  # than scans
+    assert len(fewer) == 2
 
 
 def rescaled(model):
