@@ -58,7 +58,7 @@ def test_a_measured_plan_knows_the_calls_of_the_run(cohort, tmp_path):
     rows = read_manifest(cohort)
     models, _ = planning.models_of([f"nnunet={MODEL}"], ())
     work = Evaluation(rows, models, tmp_path / "run", Settings())
-    work.sessions = counted = Counted(work.sessions)
+    work.crew.executor.open_unit = counted = Counted(work.sessions)
     assert not [ended.error for ended in work.run() if ended.error]
     assert model["calls"] == counted.items > 0 and model["cases"] == 3
     assert set(model["units"].values()) == {"measured"}

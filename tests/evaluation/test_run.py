@@ -29,6 +29,7 @@ from cohort import (
 
 from umd_engine.bench import plain_nnunet
 from umd_engine.cli import main
+from umd_engine.evaluation.store import Store
 
 
 def umd(*arguments, code=0):
