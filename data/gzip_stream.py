@@ -9,6 +9,7 @@ from pathlib import Path
 
 from isal import igzip_lib
 
+from umd_engine.data import remote
 from umd_engine.errors import CorruptFileError, DataError, MissingFileError
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -26,11 +27,14 @@ class ByteStream(AbstractContextManager["ByteStream"]):
         MissingFileError: no such file, or a folder.
         CorruptFileError: truncated or damaged gzip (every member's CRC is checked by `finish`).
         DataError: a file that cannot be opened, a disk or network that fails while it is read.
+
+    Args:
+        block: bytes a request where the file is remote.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, block: int = remote.BLOCK):
         self.path = path
-        self._file = _open(path)
+        self._file = _open(path, block)
         try:
             self.zipped = self._begins_with(GZIP_MAGIC)
         except BaseException:
@@ -46,7 +50,9 @@ class ByteStream(AbstractContextManager["ByteStream"]):
     def most_bytes(self) -> int:
         """An upper bound of the content's size that costs no decompression."""
         with self._typed():
-            size = self.path.stat().st_size
+            here = self._file.tell()
+            size = self._file.seek(0, io.SEEK_END)
+            self._file.seek(here)
         return size * MAX_EXPANSION if self.zipped else size
 
     def read_into(self, target: memoryview) -> int:
@@ -138,9 +144,9 @@ class ByteStream(AbstractContextManager["ByteStream"]):
         return CorruptFileError(fault, where=self.path, mend="copy the file again from its source")
 
 
-def _open(path: Path) -> io.FileIO:
+def _open(path: Path, block: int) -> io.RawIOBase:
     try:
-        return path.open("rb", buffering=0)
+        return remote.open_remote(path, block) if remote.is_remote(path) else path.open("rb", buffering=0)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingFileError("no such file", where=path, mend="correct the path") from error
     except IsADirectoryError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -78,10 +78,14 @@ class Crew:
         self.plain, self.prompted = plain, prompted
         self.points = _subject_points(cases, settings, manifest)
 
-    def run(self, with_label: bool) -> Iterator[Outcome]:
+    def run(self, with_label: bool, cases: Iterable[Case] | None = None) -> Iterator[Outcome]:
+        """Runs all cases, or those of them that `cases` yields."""
         readable = [case.row for case in self.cases if not isinstance(case.model, UnloadedModel)]
         scans = SharedScans(readable, partial(read_scan, with_label=with_label))
-        jobs = (Job(case, _nbytes(case), partial(self._start, case, scans)) for case in self.cases)
+        jobs = (
+            Job(case, _nbytes(case), partial(self._start, case, scans))
+            for case in (self.cases if cases is None else cases)
+        )
         settings = self.settings
         executor = Executor(self.sessions, settings.batch_size, settings.memory, settings.max_live, settings.readers)
         return executor.run(jobs)

@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from umd_engine.data.manifest import ScanRow
+from umd_engine.data.remote import found_below
 from umd_engine.data.scan import Scan
 from umd_engine.engine.executor import Outcome
-from umd_engine.errors import OptionError, StoreError, UmdEngineError
+from umd_engine.errors import OptionError, StoreError, UmdEngineError, shown
 from umd_engine.evaluation.cases import (
+    MASKS,
     Case,
     Settings,
     all_cases,
@@ -30,7 +32,9 @@ from umd_engine.evaluation.counting import joint_counts, voxel_ml
 from umd_engine.evaluation.crew import Crew, Done, Sessions
 from umd_engine.evaluation.plan import Plan
 from umd_engine.evaluation.prompts.asked_case import AskedCase, asked_rows, failed_row
+from umd_engine.evaluation.run_folder import STORE, home
 from umd_engine.evaluation.saving import save_labels, save_organs
+from umd_engine.evaluation.spread import Answers, Spread
 from umd_engine.evaluation.store import Row, Store
 from umd_engine.models.mask import Mask
 from umd_engine.models.model import Model, PromptedModel, Segmentation, is_prompted
@@ -40,6 +44,41 @@ from umd_engine.models.unloaded import UnloadedModel, UnloadedPromptedModel
 __all__ = ["Case", "Ended", "Evaluation", "Prediction", "Settings"]
 
 Models = Sequence[Model | PromptedModel]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Counts every mask against the scan's label."""
+
+    run: Path
+    settings: Settings
+    with_label = True
+
+    def plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done:
+        if self.settings.save_masks:
+            save_labels(case, scan, segmentation, self.run)
+        return Done(scored_rows(case, scan, segmentation, seconds))
+
+    def prompted(self, asked: AskedCase, masks: Sequence[Mask | UmdEngineError]) -> Done:
+        if self.settings.save_masks:
+            save_organs(asked, masks, self.run)
+        return Done(*asked_rows(asked, masks))
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Writes every mask; labels are not read."""
+
+    run: Path
+    with_label = False
+
+    def plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done:
+        save_labels(case, scan, segmentation, self.run)
+        return Done()
+
+    def prompted(self, asked: AskedCase, masks: Sequence[Mask | UmdEngineError]) -> Done:
+        save_organs(asked, masks, self.run)
+        return Done(errors=asked_rows(asked, masks)[2])
 
 
 @dataclass(frozen=True)
@@ -56,6 +95,7 @@ class Evaluation:
     Args:
         manifest: every scan, `rows` among them: shared first clicks are drawn in a subject's structural scan, also
             where it is not evaluated itself. By default `rows`.
+        spread: where the cases run instead of in this process.
 
     Attributes:
         wanted: every case asked for.
@@ -67,14 +107,21 @@ class Evaluation:
     """
 
     def __init__(
-        self, rows: Sequence[ScanRow], models: Models, run: Path, settings: Settings, manifest: Sequence[ScanRow] = ()
+        self,
+        rows: Sequence[ScanRow],
+        models: Models,
+        run: Path,
+        settings: Settings,
+        manifest: Sequence[ScanRow] = (),
+        spread: Spread | None = None,
     ):
         self.out, self.settings, self.manifest = run, settings, manifest or rows
+        self.spread = spread
         plans = {model.name: _plan(model, settings) for model in models}
         self.wanted = all_cases(rows, models, {name: plan.hash for name, plan in plans.items()}, settings)
-        self.sessions = Sessions(models, settings)
-        freeze_plans(plans.values(), run)
-        with Store(run / "store.sqlite") as store:
+        self.sessions = Sessions(() if spread else models, settings)  # a worker opens its own
+        freeze_plans(plans.values(), home(run))
+        with Store(home(run) / STORE) as store:
             for model in models:
                 store.forget(_plan(_unloaded(model), settings).hash)  # it is tried again now
                 store.add_plan(plans[model.name].hash, plans[model.name].json)
@@ -83,22 +130,11 @@ class Evaluation:
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its rows are stored."""
-        crew = Crew(self.cases, self.sessions, self.settings, self.manifest, self._plain, self._prompted)
-        with Store(self.out / "store.sqlite") as store:
-            for outcome in crew.run(with_label=True):
+        with Store(home(self.out) / STORE) as store:
+            for outcome in _outcomes(self, self.manifest, Scoring(self.out, self.settings)):
                 done = outcome.result or Done(_failed_rows(outcome.key, outcome.error))
                 store.replace(done.rows, done.clicks)
                 yield _ended(outcome)
-
-    def _plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done:
-        if self.settings.save_masks:
-            save_labels(case, scan, segmentation, self.out)
-        return Done(scored_rows(case, scan, segmentation, seconds))
-
-    def _prompted(self, asked: AskedCase, masks: Sequence[Mask | UmdEngineError]) -> Done:
-        if self.settings.save_masks:
-            save_organs(asked, masks, self.out)
-        return Done(*asked_rows(asked, masks))
 
 
 class Prediction:
@@ -112,8 +148,10 @@ class Prediction:
         OptionError: a prompted model whose prompts are drawn from a label. And what `Evaluation` raises.
     """
 
-    def __init__(self, rows: Sequence[ScanRow], models: Models, run: Path, settings: Settings):
-        self.out, self.settings, self.rows = run, settings, rows
+    def __init__(
+        self, rows: Sequence[ScanRow], models: Models, run: Path, settings: Settings, spread: Spread | None = None
+    ):
+        self.out, self.settings, self.rows, self.spread = run, settings, rows, spread
         plans = {model.name: _plan(model, settings) for model in models}
         hashes = {name: plan.hash for name, plan in plans.items()}
         self.wanted = all_cases(rows, models, hashes, settings, with_label=False)
@@ -124,26 +162,26 @@ class Prediction:
                     where="predict",
                     mend="give --replay clicks.json, or --prompt text for a model that takes it",
                 )
-        self.sessions = Sessions(models, settings)
-        freeze_plans(plans.values(), run)
+        self.sessions = Sessions(() if spread else models, settings)  # a worker opens its own
+        freeze_plans(plans.values(), home(run))
         self.cases = unwritten_cases(self.wanted, run)
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its masks are written."""
-        crew = Crew(self.cases, self.sessions, self.settings, self.rows, self._plain, self._prompted)
-        yield from map(_ended, crew.run(with_label=False))
-
-    def _plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done:
-        save_labels(case, scan, segmentation, self.out)
-        return Done()
-
-    def _prompted(self, asked: AskedCase, masks: Sequence[Mask | UmdEngineError]) -> Done:
-        save_organs(asked, masks, self.out)
-        return Done(errors=asked_rows(asked, masks)[2])
+        yield from map(_ended, _outcomes(self, self.rows, Writing(self.out)))
 
     def masks(self) -> list[str]:
         """The masks asked for that exist."""
-        return [str(path) for case in self.wanted for path in mask_paths(case, self.out) if path.exists()]
+        present = found_below(self.out / MASKS)
+        return [shown(path) for case in self.wanted for path in mask_paths(case, self.out) if present(path)]
+
+
+def _outcomes(work: Evaluation | Prediction, manifest: Sequence[ScanRow], answers: Answers) -> Iterator[Outcome]:
+    """In this process, or spread over a cluster."""
+    if work.spread is not None:
+        return work.spread.run(work.cases, work.settings, manifest, answers)
+    crew = Crew(work.cases, work.sessions, work.settings, manifest, answers.plain, answers.prompted)
+    return crew.run(answers.with_label)
 
 
 def freeze_plans(plans: Iterable[Plan], run: Path) -> None:
