@@ -65,7 +65,7 @@ class UmdEngineError(Exception):
     def __str__(self) -> str:
         place = f"{shown(self.where)}: " if self.where is not None else ""
         mend = f" ({self.mend})" if self.mend else ""
-        return f"{place}{self.fault}{mend}"
+        return place + shown(f"{self.fault}{mend}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (type(self), self.fault, self.__dict__)  # not by __init__, whose arguments are a subclass's own

@@ -17,7 +17,7 @@ from typing import Any
 from umd_engine.errors import DataError, shown
 
 _REMOTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?!/)")
-HEADER_BLOCK = 1 << 16  # a request's bytes where only a header is wanted
+HEADER_BLOCK = 1 << 18  # a request's bytes where only a header is wanted: a block of the decompressor
 BLOCK = 16 << 20  # where a file is read through: one request a block, one block in memory
 
 

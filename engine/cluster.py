@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,7 +143,7 @@ class Cluster:
     """
 
     def __init__(self, address: str, device: str = "auto"):
-        if not re.fullmatch(r"local:[1-9]\d*|auto|(ray://)?[^/:]+:\d+", address):
+        if not re.fullmatch(r"local:[1-9]\d*|auto|(ray://)?(?!local:)[^/:]+:\d+", address):
             raise OptionError(f"'{address}' is no cluster", where="--cluster", mend=f"give {FORMS}")
         if device not in ("auto", "cpu", "cuda"):
             raise OptionError(f"'{device}' with --cluster", where="--device", mend="Ray chooses: auto, cpu or cuda")
@@ -165,7 +166,7 @@ class Cluster:
             BackendError: no cluster, or none with the device. WorkerError: no worker is left.
             UmdEngineError: what `make` raised.
         """
-        with self._connected():
+        with redirect_stdout(sys.stderr), self._connected():  # Ray tells of deaths on standard output
             places = self._places()
             log.info("%d workers on %d machines", len(places), len({place.node for place in places}))
             yield from _Run(self._ray, places, make, filter(None, self._until_stopped(groups))).results()

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from umd_engine.data.manifest import ScanRow
-from umd_engine.data.remote import found_below
+from umd_engine.data.remote import absolute, found_below
 from umd_engine.data.scan import Scan
 from umd_engine.engine.executor import Outcome
 from umd_engine.errors import OptionError, StoreError, UmdEngineError, shown
@@ -131,7 +131,7 @@ class Evaluation:
     def run(self) -> Iterator[Ended]:
         """Yields each case when its rows are stored."""
         with Store(home(self.out) / STORE) as store:
-            for outcome in _outcomes(self, self.manifest, Scoring(self.out, self.settings)):
+            for outcome in _outcomes(self, self.manifest, Scoring(absolute(self.out), self.settings)):
                 done = outcome.result or Done(_failed_rows(outcome.key, outcome.error))
                 store.replace(done.rows, done.clicks)
                 yield _ended(outcome)
@@ -168,7 +168,7 @@ class Prediction:
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its masks are written."""
-        yield from map(_ended, _outcomes(self, self.rows, Writing(self.out)))
+        yield from map(_ended, _outcomes(self, self.rows, Writing(absolute(self.out))))
 
     def masks(self) -> list[str]:
         """The masks asked for that exist."""

@@ -18,11 +18,11 @@ class Squares:
 
     Args:
         folder: a file a start of a worker and of an item, to be counted.
-        slow: items that take a second; deadly: items that always end the process; once: that do so the first time.
+        pace: seconds an item. slow: items that take three; deadly: items that always end the process; once: that do so the first time.
     """
 
-    def __init__(self, folder: Path, slow=(), deadly=(), once=()):
-        self.folder, self.slow, self.deadly, self.once = folder, slow, deadly, once
+    def __init__(self, folder: Path, slow=(), deadly=(), once=(), pace: float = 0.02):
+        self.folder, self.slow, self.deadly, self.once, self.pace = folder, slow, deadly, once, pace
 
     def __call__(self, device: str):
         (self.folder / f"worker-{os.getpid()}").touch()
@@ -34,9 +34,9 @@ class Squares:
             first = not seen.exists()
             with seen.open("a") as file:
                 file.write(f"{os.getpid()}\n")
+            time.sleep(3.0 if item in self.slow else self.pace)
             if item in self.deadly or (item in self.once and first):
                 os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(1.0 if item in self.slow else 0.02)
             yield item, item * item
 
 

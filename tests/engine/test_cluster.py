@@ -32,21 +32,22 @@ def started(folder, kind):
 
 
 def test_every_item_has_one_result_and_both_machines_work(two_nodes, tmp_path):
-    results = list(Cluster(two_nodes, "cpu").run(Squares(tmp_path), GROUPS))
+    results = list(Cluster(two_nodes, "cpu").run(Squares(tmp_path, pace=0.3), GROUPS))
     assert dict(results) == SQUARES and len(results) == len(SQUARES)
     assert len(started(tmp_path, "worker")) == 2
     processes = {tuple({(tmp_path / f"item-{item}").read_text() for item in group}) for group in GROUPS}
     assert all(len(of_group) == 1 for of_group in processes) and len(processes) == 2  # a group goes to one worker
 
 
+@pytest.mark.full
 def test_a_slow_group_holds_up_nobody(two_nodes, tmp_path):
     cluster = Cluster(two_nodes, "cpu")
-    order = [item for item, _ in cluster.run(Squares(tmp_path, slow={0}), [[i] for i in range(12)])]
+    order = [item for item, _ in cluster.run(Squares(tmp_path, slow={0}, pace=0.3), [[i] for i in range(12)])]
     assert order.index(0) > 8 and sorted(order) == list(range(12))
 
 
 def test_items_of_a_dead_worker_run_again_and_a_killer_gets_a_status(two_nodes, tmp_path):
-    results = list(Cluster(two_nodes, "cpu").run(Squares(tmp_path, deadly={3}, once={9}), GROUPS))
+    results = list(Cluster(two_nodes, "cpu").run(Squares(tmp_path, deadly={3}, once={9}, pace=0.3), GROUPS))
     found = dict(results)
     error = found.pop(3)
     assert isinstance(error, WorkerError) and error.status == "worker-died" and error.mend
@@ -56,6 +57,7 @@ def test_items_of_a_dead_worker_run_again_and_a_killer_gets_a_status(two_nodes, 
     assert times[3] == times[9] == 2 and times[2] == 1  # what was done before a death is not done again
 
 
+@pytest.mark.full
 def test_errors_of_a_worker_reach_the_driver(two_nodes, tmp_path):
     cluster = Cluster(two_nodes, "cpu")
     with pytest.raises(UnknownNameError, match="did you mean tensorrt"):
@@ -66,6 +68,7 @@ def test_errors_of_a_worker_reach_the_driver(two_nodes, tmp_path):
         list(cluster.run(DiesAtStart(), GROUPS))
 
 
+@pytest.mark.full
 def test_a_stopped_run_ends_with_what_is_in_flight(two_nodes, tmp_path):
     cluster = Cluster(two_nodes, "cpu")
     results = []
@@ -76,6 +79,7 @@ def test_a_stopped_run_ends_with_what_is_in_flight(two_nodes, tmp_path):
     assert len(results) == len(started(tmp_path, "item"))
 
 
+@pytest.mark.full
 def test_a_run_that_is_let_go_leaves_no_worker(two_nodes, tmp_path):
     running = Cluster(two_nodes, "cpu").run(Squares(tmp_path), [[i] for i in range(50)])
     next(running)
