@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 from collections import deque
@@ -30,6 +31,7 @@ Result = tuple[Item, Any]
 Engine = Callable[[Iterator[Item]], Iterator[Result]]
 Make = Callable[[str], Engine]  # from the name of a device
 STORE_BYTES = 256 << 20  # of Ray's object store where we start it: rows travel through it, never volumes
+REACH_S = 10.0  # to reach a head
 STARTS = 3  # of a worker that ends before it is ready
 FORMS = "local:N, auto, HOST:PORT or ray://HOST:PORT"
 
@@ -190,8 +192,11 @@ class Cluster:
             options = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
             options["object_store_memory"] = STORE_BYTES
         try:
+            if kind not in ("local", "auto"):
+                host, _, port = self.address.rpartition("/")[2].partition(":")
+                socket.create_connection((host, int(port)), REACH_S).close()  # Ray itself would try for minutes
             self._ray.init(**options, log_to_driver=log.isEnabledFor(logging.INFO), logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             mend = "start one with `ray start --head`, or give local:N"
             raise BackendError(f"no Ray cluster: {error}", where=f"--cluster {self.address}", mend=mend) from None
         try:

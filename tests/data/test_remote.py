@@ -129,7 +129,9 @@ def test_a_scan_in_memory_and_over_http_without_ranges(scan):
 
 def test_a_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(
-        import_module("fsspec.registry").known_implementations, "far", {"class": "no_such_package.File", "err": "Install far to go far"}
+        import_module("fsspec.registry").known_implementations,
+        "far",
+        {"class": "no_such_package.File", "err": "Install far to go far"},
     )
     with pytest.raises(DataError, match=r"far://x/a\.nii: .*Install far to go far"):
         read("far://x/a.nii")

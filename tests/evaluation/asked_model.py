@@ -34,6 +34,15 @@ class Twice(torch.nn.Module):
 
 
 @dataclass(eq=False)
+class CubeRequest:
+    """What a worker loads a `CubeModel` from."""
+
+    title = "cube"
+
+    def load(self, settings) -> CubeModel:
+        return CubeModel(**settings)
+
+
 class CubeModel:
     """Its mask is a cube around each positive click less one around each negative click; a box is itself.
 

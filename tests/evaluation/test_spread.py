@@ -11,11 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from asked_model import CubeModel, CubeRequest, clicks_of, evaluate, make_pairs, prompts
 from click.testing import CliRunner
 from cohort import MODEL, make_cohort, write_manifest, write_scan
 from s3_common import SECRET, s3_server
 
 from umd_engine.cli import main
+from umd_engine.data.manifest import read_manifest
+from umd_engine.engine.cluster import Cluster
+from umd_engine.evaluation.run import Evaluation, Settings
+from umd_engine.evaluation.spread import Spread
 from umd_engine.evaluation.store import Store
 
 TIMES = ("seconds",)
@@ -70,7 +75,12 @@ def test_rows_and_masks_are_those_of_one_process(cohort, models, alone, tmp_path
     pytest.importorskip("ray", reason="Ray is not installed")
     run = tmp_path / "spread"
     umd("evaluate", cohort, "--out", run, *models, "--save-masks", "--cluster", "local:2", code=1)
-    assert rows_of(run) == rows_of(alone) and {row["status"] for row in rows_of(run)} == {"ok", "no-reference", "corrupt-file", "bad-checkpoint"}
+    assert rows_of(run) == rows_of(alone) and {row["status"] for row in rows_of(run)} == {
+        "ok",
+        "no-reference",
+        "corrupt-file",
+        "bad-checkpoint",
+    }
     masks = sorted(path.relative_to(alone) for path in alone.glob("masks/**/*.nii.gz"))
     assert len(masks) == 6 and all((run / mask).read_bytes() == (alone / mask).read_bytes() for mask in masks)
     predicted = tmp_path / "predicted"
@@ -90,6 +100,21 @@ def test_a_worker_that_is_killed_costs_no_row(tmp_path):
     killed = kill_a_worker(running)
     assert running.wait(300) == 0 and killed
     assert rows_of(run) == rows_of(tmp_path / "alone")
+
+
+@pytest.mark.full
+def test_rows_and_clicks_of_a_prompted_model_are_those_of_one_process(tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)  # asked_model.py, for workers
+    pairs = make_pairs(tmp_path / "pairs")
+    asked = prompts("random-3", repeats=2)
+    evaluate(pairs, tmp_path / "alone", [CubeModel(fails_on="spleen")], asked=asked)
+    spread = Spread(Cluster("local:2", "cpu"), {CubeRequest(): {"fails_on": "spleen"}})
+    rows, settings = read_manifest(pairs), Settings(prompts=asked)
+    work = Evaluation(rows, [CubeModel(fails_on="spleen")], tmp_path / "spread", settings, rows, spread)
+    assert len(list(work.run())) == 4
+    assert rows_of(tmp_path / "spread") == rows_of(tmp_path / "alone")
+    assert clicks_of(tmp_path / "spread") == clicks_of(tmp_path / "alone") != []
 
 
 def kill_a_worker(running) -> bool:
