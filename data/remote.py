@@ -1,7 +1,7 @@
 """Files on other machines: a path may be a URL that fsspec opens (s3://, gs://, https://, ...).
 
-A `Path` folds the slashes of a URL ("s3://bucket/x" is Path("s3:/bucket/x")), and this module unfolds them: a path whose
-first part is a scheme of two letters or more with a colon is remote.
+A `Path` folds the slashes of a URL ("s3://bucket/x" is Path("s3:/bucket/x")), and this module unfolds them: a path
+whose first part is a scheme of two letters or more with a colon is remote.
 """
 
 from __future__ import annotations

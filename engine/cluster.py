@@ -181,9 +181,6 @@ class Cluster:
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
-        if self._ray.is_initialized():
-            yield
-            return
         kind, _, count = self.address.partition(":")
         options: dict[str, Any] = {"address": self.address}
         if kind == "local":
@@ -205,23 +202,20 @@ class Cluster:
             self._ray.shutdown()
 
     def _places(self) -> list[_Place]:
-        nodes = [(node["NodeID"], node["Resources"]) for node in self._ray.nodes() if node["Alive"]]
-        with_gpus = [(node, has) for node, has in nodes if has.get("GPU", 0) >= 1]
+        nodes = [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        with_gpus = [] if self.device == "cpu" else [node for node in nodes if node["Resources"].get("GPU")]
         if self.device == "cuda" and not with_gpus:
             raise BackendError("no machine of the cluster has a GPU", where="--device cuda", mend="use --device auto")
-        use_gpus = bool(with_gpus) and self.device != "cpu"
+        asked = int(self.address.removeprefix("local:")) if self.address.startswith("local:") else 0
         places = []
-        for node, has in with_gpus if use_gpus else nodes:
-            count = int(has["GPU"]) if use_gpus else 1
-            if self.address.startswith("local:"):
-                count, most = int(self.address.partition(":")[2]), count
-                if use_gpus and count > most:
-                    raise OptionError(f"{count} workers for {most} GPUs", where="--cluster", mend="one a GPU")
-            cpus = has.get("CPU", 0)
+        for node in with_gpus or nodes:
+            cpus, gpus = node["Resources"]["CPU"], int(node["Resources"].get("GPU", 0)) if with_gpus else 0
+            count = asked or gpus or 1
+            if gpus and count > gpus:
+                raise OptionError(f"{count} workers for {gpus} GPUs", where="--cluster", mend="one a GPU")
             share = cpus // count or cpus / count
-            if share:
-                ranks = range(count) if count > 1 else [None]
-                places += [_Place(node, share, float(use_gpus), rank) for rank in ranks]
+            for rank in range(count):
+                places.append(_Place(node["NodeID"], share, float(gpus > 0), rank if count > 1 else None))
         return places
 
 
@@ -320,10 +314,8 @@ class _Run:
             log.error("a worker ended %d times before it was ready: its device is left out", STARTS)
 
     def _kill(self, place: _Place) -> None:
-        if place.actor is not None:
-            with suppress(Exception):  # it is dead, or its machine is
-                self.ray.kill(place.actor)
-            place.actor = None
+        with suppress(Exception):  # it is dead, or its machine is
+            self.ray.kill(place.actor)
 
 
 def _import_ray() -> Any:

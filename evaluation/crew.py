@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from umd_engine.data.manifest import ScanRow
 from umd_engine.data.scan import Scan, read_scan, scan_geometry
@@ -56,6 +56,16 @@ class Sessions:
 
 Plain = Callable[[Case, Scan, Segmentation, float], Done]
 Prompted = Callable[[AskedCase, Sequence[Mask | UmdEngineError]], Done]
+
+
+class Answers(Protocol):
+    """What becomes of a model's answer; pickled."""
+
+    with_label: bool
+
+    def plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done: ...
+
+    def prompted(self, asked: AskedCase, masks: Sequence[Mask | UmdEngineError]) -> Done: ...
 
 
 class Crew:

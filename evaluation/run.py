@@ -29,12 +29,12 @@ from umd_engine.evaluation.cases import (
     unwritten_cases,
 )  # fmt: skip
 from umd_engine.evaluation.counting import joint_counts, voxel_ml
-from umd_engine.evaluation.crew import Crew, Done, Sessions
+from umd_engine.evaluation.crew import Answers, Crew, Done, Sessions
 from umd_engine.evaluation.plan import Plan
 from umd_engine.evaluation.prompts.asked_case import AskedCase, asked_rows, failed_row
 from umd_engine.evaluation.run_folder import STORE, home
 from umd_engine.evaluation.saving import save_labels, save_organs
-from umd_engine.evaluation.spread import Answers, Spread
+from umd_engine.evaluation.spread import Spread
 from umd_engine.evaluation.store import Row, Store
 from umd_engine.models.mask import Mask
 from umd_engine.models.model import Model, PromptedModel, Segmentation, is_prompted

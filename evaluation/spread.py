@@ -7,31 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
 
 from umd_engine.data.manifest import ScanRow
-from umd_engine.data.scan import Scan
 from umd_engine.engine.backends.device import resolve_device
 from umd_engine.engine.cluster import Cluster, Engine, Item, Result
 from umd_engine.engine.executor import Outcome
 from umd_engine.errors import CheckpointError, UmdEngineError
 from umd_engine.evaluation.cases import Case, Settings, Target
-from umd_engine.evaluation.crew import Crew, Done, Sessions
+from umd_engine.evaluation.crew import Answers, Crew, Sessions
 from umd_engine.evaluation.loading import load_models
-from umd_engine.evaluation.prompts.asked_case import AskedCase
 from umd_engine.models.catalog import Request
-from umd_engine.models.mask import Mask
-from umd_engine.models.model import Segmentation, is_prompted
-
-
-class Answers(Protocol):
-    """What becomes of a model's answer; pickled."""
-
-    with_label: bool
-
-    def plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done: ...
-
-    def prompted(self, asked: AskedCase, masks: Sequence[Mask | UmdEngineError]) -> Done: ...
+from umd_engine.models.model import is_prompted
 
 
 @dataclass(frozen=True)
@@ -60,10 +46,8 @@ class Spread:
         )
         by_scan = groupby(range(len(cases)), key=lambda number: cases[number].row.key)
         for number, found in self.cluster.run(recipe, (list(group) for _, group in by_scan)):
-            if isinstance(found, UmdEngineError):
-                yield Outcome(cases[number], error=found)
-            else:
-                yield Outcome(cases[number], result=found)
+            error = found if isinstance(found, UmdEngineError) else None
+            yield Outcome(cases[number], found if error is None else None, error)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ class Squares:
 
     Args:
         folder: a file a start of a worker and of an item, to be counted.
-        pace: seconds an item. slow: items that take three; deadly: items that always end the process; once: that do so the first time.
+        pace: seconds an item.
+        slow: items that take three seconds; deadly: that always end the process; once: that do so the first time.
     """
 
     def __init__(self, folder: Path, slow=(), deadly=(), once=(), pace: float = 0.02):

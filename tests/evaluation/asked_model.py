@@ -34,15 +34,6 @@ class Twice(torch.nn.Module):
 
 
 @dataclass(eq=False)
-class CubeRequest:
-    """What a worker loads a `CubeModel` from."""
-
-    title = "cube"
-
-    def load(self, settings) -> CubeModel:
-        return CubeModel(**settings)
-
-
 class CubeModel:
     """Its mask is a cube around each positive click less one around each negative click; a box is itself.
 
@@ -131,6 +122,15 @@ class CubeModel:
         affine = grid.affine @ np.diag([self.stride] * 3 + [1.0])
         prediction = Mask.empty(grid.shape) if mask is None else mask
         return View(source.label.full()[thin].contiguous(), prediction.full()[thin].contiguous(), affine)
+
+
+class CubeRequest:
+    """What a worker loads a `CubeModel` from."""
+
+    title = "cube"
+
+    def load(self, settings) -> CubeModel:
+        return CubeModel(**settings)
 
 
 def place(spacing=(1.5, 1.5, 2.0), flips=(1, 1, 1), shift=0.0):
