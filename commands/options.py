@@ -79,7 +79,7 @@ def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> 
 
     return Settings(
         backend=options["backend"],
-        device=resolve_device("cpu" if options["cluster"] else options["device"]),  # a worker finds its own
+        device=resolve_device("cpu" if options.get("cluster") else options["device"]),  # a worker finds its own
         precision=options["precision"],
         batch_size=options["batch"],
         memory=_bytes(options["memory"]),

@@ -27,7 +27,8 @@ def is_remote(path: str | Path) -> bool:
 
 def url_of(path: str | Path) -> str:
     """The URL that a remote path stands for."""
-    return _REMOTE.sub(r"\1://", str(path), count=1)
+    scheme, _, rest = str(path).partition(":")
+    return f"{scheme}://{'/' if scheme == 'file' else ''}{rest.lstrip('/')}"  # a file of this machine has no host
 
 
 def joined(folder: Path, name: str) -> Path:

@@ -156,6 +156,11 @@ def test_a_manifest_of_remote_scans_is_written_and_read_again(scan, tmp_path):
     assert read_manifest(tmp_path / "far.csv") == rows
 
 
+def test_the_url_of_a_path_is_the_one_it_was_made_of():
+    for url in ("s3://bucket/a.nii.gz", "https://me@host:80/a?b=c", "file:///data/a.nii", "memory://a/b"):
+        assert remote.is_remote(Path(url)) and remote.url_of(Path(url)) == url
+
+
 def test_a_local_path_is_never_taken_for_a_remote_one(tmp_path, scan):
     for text in ("/a/b.csv", "a:b.csv", "c:/x", "s3:x", "a/s3://b"):
         assert not remote.is_remote(text), text
