@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,10 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--limit", type=click.IntRange(min=1), help="Only the first N scans."),
         click.option("--backend", default="torch", show_default=True, help="docs/backends.md lists them."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index]."),
+        click.option(
+            "--cluster", metavar="WHERE",
+            help="Run on Ray workers: local:N, auto, HOST:PORT or ray://HOST:PORT. docs/cluster.md",
+        ),
         click.option("--precision", default="fp32", show_default=True, help="fp32, tf32, bf16, fp16 or int8."),
         click.option("--batch", default=2, show_default=True, type=click.IntRange(min=1), help="Windows a call."),
         click.option(
@@ -89,7 +93,7 @@ def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> 
 
     return Settings(
         backend=options["backend"],
-        device=resolve_device(options["device"]),
+        device=resolve_device("cpu" if options.get("cluster") else options["device"]),  # a worker finds its own
         precision=options["precision"],
         batch_size=options["batch"],
         memory=None if options["memory"] is None else parse_bytes(options["memory"]),
@@ -102,6 +106,16 @@ def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> 
         ),
         **more,
     )
+
+
+def spread_of(options: dict[str, Any], requests: Mapping[Any, Mapping[str, str]]) -> Any:
+    """What spreads the cases over --cluster; None: they run in this process."""
+    if options["cluster"] is None:
+        return None
+    from umd_engine.engine.cluster import Cluster
+    from umd_engine.evaluation.spread import Spread
+
+    return Spread(Cluster(options["cluster"], options["device"]), requests)
 
 
 def whole_numbers(text: str, where: str) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from functools import lru_cache
 
 import torch
@@ -42,7 +43,7 @@ class Declared:
         if found is None:
             return 0, {}
         a_voxel = 2 if self._device.type != "cpu" else 4 * len(case.row.images) + 3
-        shared = {case.row.key: a_voxel * math.prod(found[0])}
+        shared: dict[Hashable, int] = {case.row.key: a_voxel * math.prod(found[0])}
         if is_prompted(case.model):
             return case.model.nbytes(*found, len(case.targets)), shared
         return case.model.nbytes(*found), shared
