@@ -121,7 +121,7 @@ class Evaluation:
         self.out, self.settings, self.manifest = run, settings, manifest or rows
         plans = {model.name: _plan(model, settings) for model in models}
         self.wanted = all_cases(rows, models, {name: plan.hash for name, plan in plans.items()}, settings)
-        sessions = _sessions(models, settings, spread)
+        self.sessions = _sessions(models, settings, spread)
         freeze_plans(plans.values(), home(run))
         with Store(home(run) / STORE) as store:
             for model in models:
@@ -129,7 +129,7 @@ class Evaluation:
                 store.add_plan(plans[model.name].hash, plans[model.name].json)
             store.mark_synthetic(row.key for row in rows if row.synthetic)  # also what was scored before the mark
             self.cases = self._missing(store)
-        self.crew = _crew(self.cases, sessions, settings, self.manifest, Scoring(absolute(run), settings), spread)
+        self.crew = _crew(self.cases, self.sessions, settings, self.manifest, Scoring(absolute(run), settings), spread)
 
     def _missing(self, store: Store) -> list[Case]:
         self.contents = Contents(store.files(), self.manifest, self.settings.read_timeout)
@@ -179,10 +179,10 @@ class Prediction:
                     where="predict",
                     mend="give --replay clicks.json, or --prompt text for a model that takes it",
                 )
-        sessions = _sessions(models, settings, spread)
+        self.sessions = _sessions(models, settings, spread)
         freeze_plans(plans.values(), home(run))
         self.cases = unwritten_cases(self.wanted, run)
-        self.crew = _crew(self.cases, sessions, settings, rows, Writing(absolute(run)), spread)
+        self.crew = _crew(self.cases, self.sessions, settings, rows, Writing(absolute(run)), spread)
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its masks are written."""
