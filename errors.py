@@ -21,6 +21,7 @@
     ├── CalibrationError          windows that int8 ranges cannot be measured on: another modality, constant, NaN
     ├── KernelError               an argument of a kernel: dtype, shape, device, range
     ├── OutOfMemoryError          a case that does not fit even at batch 1
+    ├── WorkerError               a case that ends the process of its worker, or no worker is left
     └── StoreError                a result store of another version, or another program's file; a full disk
         └── RunLockedError        a run folder that another process is writing to
 
@@ -30,8 +31,22 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+_URL = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]+):/{1,2}(?!/)([^/@\s:]*:[^/@\s]*@)?([^\s?]*)(\?\S*)?")
+
+
+def shown(text: str | Path) -> str:
+    """A text whose URLs are whole again, as a path folds their slashes, and tell no password and no signature."""
+
+    def safe(url: re.Match[str]) -> str:
+        scheme, secret, rest, query = url.groups()
+        return f"{scheme}://{'***@' if secret else ''}{rest}{'?***' if query else ''}"
+
+    return _URL.sub(safe, str(text))
 
 
 class UmdEngineError(Exception):
@@ -50,9 +65,18 @@ class UmdEngineError(Exception):
         super().__init__(fault)
 
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where is not None else ""
+        place = f"{shown(self.where)}: " if self.where is not None else ""
         mend = f" ({self.mend})" if self.mend else ""
-        return f"{place}{self.fault}{mend}"
+        return place + shown(f"{self.fault}{mend}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.fault, self.__dict__)  # not by __init__, whose arguments are a subclass's own
+
+
+def _again(kind: type[UmdEngineError], fault: str, state: dict[str, Any]) -> UmdEngineError:
+    error = kind.__new__(kind, fault)
+    error.__dict__.update(state)
+    return error
 
 
 class DataError(UmdEngineError):
@@ -166,6 +190,10 @@ class KernelError(UmdEngineError):
 
 class OutOfMemoryError(UmdEngineError):
     status = "out-of-memory"
+
+
+class WorkerError(UmdEngineError):
+    status = "worker-died"
 
 
 class StoreError(UmdEngineError):

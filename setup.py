@@ -29,6 +29,9 @@ CPU = ["onnxruntime>=1.24"]
 OPENVINO = ["openvino>=2026.1"]
 GPU = ["onnxruntime-gpu>=1.24", "triton>=3.6", "cupy-cuda13x>=14.0"]
 TENSORRT_RTX = ["tensorrt-rtx-cu13==1.7.1.116"]
+CLUSTER = ["ray>=2.50", "s3fs>=2025.3"]  # s3fs brings what fsspec needs for HTTP
+# a server that speaks S3; moto's own extra for one brings far more
+TEST_CLUSTER = [*CLUSTER, "moto[s3]>=5.1", "flask>=3.0", "flask-cors>=5.0"]
 REPORT = ["jinja2>=3.1", "plotly>=6.0", "matplotlib>=3.9"]
 # What the kernels are compared with in tests and benches.
 PEERS = [
@@ -76,6 +79,7 @@ setup(
         "numpy>=2.0",
         "nibabel>=5.3",
         "isal>=1.8",
+        "fsspec>=2025.3",
         "click>=8.1",
         "rich>=14.0",
         "pydantic>=2.11",
@@ -98,7 +102,8 @@ setup(
         "tensorrt-rtx": TENSORRT_RTX,
         "openvino": OPENVINO,
         "report": REPORT,
-        "cluster": ["ray>=2.50"],
+        "cluster": CLUSTER,
+        "test-cluster": TEST_CLUSTER,
         "peers": PEERS,
         "dev": DEV,
     },

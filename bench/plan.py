@@ -18,6 +18,9 @@ from pathlib import Path
 
 from umd_engine.bench.machine import describe
 from umd_engine.engine import host_memory
+from umd_engine.engine.executor import Session
+from umd_engine.engine.unit import Unit
+from umd_engine.engine.work import Tensors
 from umd_engine.models.model import Model, PromptedModel
 
 Models = list[Model | PromptedModel]
@@ -90,6 +93,7 @@ CASES: dict[str, tuple[Callable[[], Models], str | None, Sequence[str]]] = {
 def measured(case: str, subjects: int) -> Found:
     """Predict a run by sample runs, and run it."""
     from umd_engine.data.phantom.files import write_cohort
+    from umd_engine.evaluation.crew import Crew
     from umd_engine.evaluation.forecast.planning import Cohort, plan
     from umd_engine.evaluation.forecast.scans import planned
     from umd_engine.evaluation.prompts.asking import parse_prompts
@@ -106,7 +110,8 @@ def measured(case: str, subjects: int) -> Found:
         scans, _ = planned(rows)
         told = plan(Cohort("phantoms", scans, everything, ()), models, settings, measured=True, home=folder / "samples")
         work = Evaluation(rows, models, folder / "run", settings, everything)
-        counted = _Counted(work)
+        assert isinstance(work.crew, Crew)
+        counted = work.crew.executor.open_unit = _Counted(work.sessions)
         began = time.perf_counter()
         errors = [ended.error for ended in work.run() if ended.error is not None]
         real = time.perf_counter() - began
@@ -118,22 +123,21 @@ def measured(case: str, subjects: int) -> Found:
 class _Counted:
     """Counts items of a run's sessions."""
 
-    def __init__(self, work: object):
-        self.items, self.opened = 0, work.sessions  # type: ignore[attr-defined]
-        work.sessions = self  # type: ignore[attr-defined]
+    def __init__(self, opened: Callable[[Unit], Session]):
+        self.items, self._opened = 0, opened
 
-    def __call__(self, unit):  # type: ignore[no-untyped-def]
-        return _Counting(self, self.opened(unit))
+    def __call__(self, unit: Unit) -> Session:
+        return _Counting(self, self._opened(unit))
 
 
 @dataclass(frozen=True)
 class _Counting:
     counted: _Counted
-    session: object
+    session: Session
 
-    def run(self, inputs):  # type: ignore[no-untyped-def]
+    def run(self, inputs: Tensors) -> Tensors:
         self.counted.items += len(inputs[0])
-        return self.session.run(inputs)  # type: ignore[attr-defined]
+        return self.session.run(inputs)
 
 
 def perform(out: Path | None, subjects: int = SUBJECTS) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,10 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options: list[Callable[..., Any]] = [
         click.option("--out", "run", type=path(), required=True, metavar="RUN", help="The run's folder."),
         work_options,
+        click.option(
+            "--cluster", metavar="WHERE",
+            help="Run on Ray workers: local:N, auto, HOST:PORT or ray://HOST:PORT. docs/cluster.md",
+        ),
         click.option(
             "--read-timeout", default=600.0, show_default=True, type=click.FloatRange(min=0), metavar="SECONDS",
             help="A file that takes longer is a failed scan; 0 waits for ever.",
@@ -99,7 +103,7 @@ def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> 
 
     return Settings(
         backend=options["backend"],
-        device=resolve_device(options["device"]),
+        device=resolve_device("cpu" if options.get("cluster") else options["device"]),  # a worker finds its own
         precision=options["precision"],
         batch_size=options["batch"],
         memory=None if options["memory"] is None else parse_bytes(options["memory"]),
@@ -112,6 +116,16 @@ def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> 
         ),
         **more,
     )
+
+
+def spread_of(options: dict[str, Any], requests: Mapping[Any, Mapping[str, str]]) -> Any:
+    """What spreads the cases over --cluster; None: they run in this process."""
+    if options["cluster"] is None:
+        return None
+    from umd_engine.engine.cluster import Cluster
+    from umd_engine.evaluation.spread import Spread
+
+    return Spread(Cluster(options["cluster"], options["device"]), requests)
 
 
 def whole_numbers(text: str, where: str) -> list[int]:

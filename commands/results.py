@@ -47,8 +47,10 @@ def report(run: Path, convention: str, form: str, as_json: bool, picture: Path |
       umd-engine report run --picture gaps.png
     """
     from umd_engine.evaluation.conventions import convention as find_convention
+    from umd_engine.evaluation.run_folder import to_read
 
     chosen = find_convention(convention)
+    run = to_read(run)
     if picture is not None:
         from umd_engine.evaluation.picture import draw_run
 

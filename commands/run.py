@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from umd_engine.commands.options import path, run_options, selection, settings_of
+from umd_engine.commands.options import path, run_options, selection, settings_of, spread_of
 from umd_engine.commands.results import print_report
+from umd_engine.errors import shown
 
 
 @click.command()
@@ -35,16 +36,20 @@ def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convent
     from umd_engine.evaluation.loading import load_models, parse_requests
     from umd_engine.evaluation.lock import only_writer
     from umd_engine.evaluation.progress import say, tell_failures, watch
+    from umd_engine.evaluation.run_folder import home, uploading
 
     chosen = find_convention(convention)
     requests = parse_requests(options["models"], options["settings"], options["trust"])
     rows, everything = selection(manifest, options["modality"], options["limit"])
+    spread = spread_of(options, requests)
     settings = settings_of(options, [request.title for request in requests], save_masks=save_masks)
-    with only_writer(run, options["wait"], say):
-        work = runner.Evaluation(rows, load_models(requests, rows, settings.organs), run, settings, everything)
-        failures = watch(work, quiet=as_json)
+    with only_writer(home(run), options["wait"], say):
+        models = load_models(requests, rows, settings.organs)
+        with uploading(run) as here:
+            work = runner.Evaluation(rows, models, run, settings, everything, spread)
+            failures = watch(work, quiet=as_json)
     # the failures are listed on standard error, where a redirected table does not hide them
-    print_report(run, chosen, "json" if as_json else "text", list_failures=as_json)
+    print_report(here, chosen, "json" if as_json else "text", list_failures=as_json)
     if tell_failures(failures):
         sys.exit(1)
 
@@ -65,14 +70,18 @@ def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
     from umd_engine.evaluation.loading import load_models, parse_requests
     from umd_engine.evaluation.lock import only_writer
     from umd_engine.evaluation.progress import count_scans, list_failures, say, tell_failures, watch
+    from umd_engine.evaluation.run_folder import home, uploading
     from umd_engine.evaluation.synthetic import warning
 
     requests = parse_requests(options["models"], options["settings"], options["trust"])
     rows, _ = selection(manifest, options["modality"], options["limit"])
+    spread = spread_of(options, requests)
     settings = settings_of(options, [request.title for request in requests])
-    with only_writer(run, options["wait"], say):
-        work = runner.Prediction(rows, load_models(requests, rows, settings.organs), run, settings)
-        failures = watch(work, quiet=as_json)
+    with only_writer(home(run), options["wait"], say):
+        models = load_models(requests, rows, settings.organs)
+        with uploading(run):
+            work = runner.Prediction(rows, models, run, settings, spread)
+            failures = watch(work, quiet=as_json)
     scans, synthetic = count_scans(work)
     if as_json:
         counts = {"scans": scans, "synthetic": synthetic}
@@ -80,7 +89,7 @@ def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
     else:
         if synthetic:
             click.echo(warning(synthetic, scans, "masks"))
-        click.echo(f"{len(work.masks())} masks under {run / 'masks'}")
+        click.echo(f"{len(work.masks())} masks under {shown(run / 'masks')}")
     if tell_failures(failures):
         sys.exit(1)
 

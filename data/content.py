@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from umd_engine.data import remote
 from umd_engine.errors import DataError
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """Size in bytes and time of the last change in ns: while both stay, the content is taken to stay."""
+    """Size in bytes and time of the last change in ns: while both stay, the content is taken to stay.
+
+    Of a remote file the second number stands for its ETag, or whatever its file system changes with the content.
+    """
 
     size: int
     mtime_ns: int
@@ -37,7 +42,7 @@ def stamp_of(path: Path) -> Stamp:
         DataError: it cannot be reached.
     """
     try:
-        return Stamp.of(path.stat())
+        return _remote_stamp(path) if remote.is_remote(path) else Stamp.of(path.stat())
     except OSError as error:
         raise _unreadable(error, path) from None
 
@@ -49,11 +54,23 @@ def content_of(path: Path) -> Content:
         DataError: it cannot be read.
     """
     try:
+        if remote.is_remote(path):
+            stamp = _remote_stamp(path)
+            with remote.open_remote(path) as far:
+                return Content(hashlib.file_digest(far, "sha256").hexdigest(), stamp)
         with path.open("rb") as file:
             stamp = Stamp.of(os.fstat(file.fileno()))
             return Content(hashlib.file_digest(file, "sha256").hexdigest(), stamp)
     except OSError as error:
         raise _unreadable(error, path) from None
+
+
+def _remote_stamp(path: Path) -> Stamp:
+    size, version = remote.size_and_version(path)
+    if version is None:
+        return Stamp(size, time.time_ns())  # none that will be met again: its bytes must tell
+    digest = hashlib.sha256(version.encode()).digest()
+    return Stamp(size, int.from_bytes(digest[:8]) >> 1)  # the store's integers have 63 bits and a sign
 
 
 def _unreadable(error: OSError, path: Path) -> DataError:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from isal import igzip_lib
 
-from umd_engine.data.content import Content, Stamp
+from umd_engine.data import remote
+from umd_engine.data.content import Content, Stamp, stamp_of
 from umd_engine.errors import CorruptFileError, DataError, MissingFileError
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -27,6 +28,7 @@ class ByteStream(AbstractContextManager["ByteStream"]):
 
     Args:
         hashed: also hash the bytes of the file as they are read; `content` has them after `finish`.
+        block: bytes a request where the file is remote.
 
     Raises:
         MissingFileError: no such file, or a folder.
@@ -34,12 +36,12 @@ class ByteStream(AbstractContextManager["ByteStream"]):
         DataError: a file that cannot be opened, a disk or network that fails while it is read.
     """
 
-    def __init__(self, path: Path, hashed: bool = False):
+    def __init__(self, path: Path, hashed: bool = False, block: int = remote.BLOCK):
         self.path = path
-        self._file = _open(path)
+        self._file = _open(path, block)
         self._hash = hashlib.sha256() if hashed else None
         try:
-            self._stamp = Stamp.of(os.fstat(self._file.fileno()))
+            self._stamp = self._stamped() if hashed else None
             self.zipped = self._begins_with(GZIP_MAGIC)
         except BaseException:
             self._file.close()
@@ -54,7 +56,9 @@ class ByteStream(AbstractContextManager["ByteStream"]):
     def most_bytes(self) -> int:
         """An upper bound of the content's size that costs no decompression."""
         with self._typed():
-            size = self.path.stat().st_size
+            here = self._file.tell()
+            size = self._file.seek(0, io.SEEK_END)
+            self._file.seek(here)
         return size * MAX_EXPANSION if self.zipped else size
 
     def read_into(self, target: memoryview) -> int:
@@ -96,7 +100,14 @@ class ByteStream(AbstractContextManager["ByteStream"]):
     @property
     def content(self) -> Content | None:
         """What the file held, if it was asked for and read to its end."""
-        return None if self._hash is None else Content(self._hash.hexdigest(), self._stamp)
+        if self._hash is None or self._stamp is None:
+            return None
+        return Content(self._hash.hexdigest(), self._stamp)
+
+    def _stamped(self) -> Stamp:
+        if remote.is_remote(self.path):
+            return stamp_of(self.path)
+        return Stamp.of(os.fstat(self._file.fileno()))
 
     def _note(self, read: bytes | memoryview) -> None:
         if self._hash is not None:
@@ -161,9 +172,9 @@ class ByteStream(AbstractContextManager["ByteStream"]):
         return CorruptFileError(fault, where=self.path, mend="copy the file again from its source")
 
 
-def _open(path: Path) -> io.FileIO:
+def _open(path: Path, block: int) -> io.RawIOBase:
     try:
-        return path.open("rb", buffering=0)
+        return remote.open_remote(path, block) if remote.is_remote(path) else path.open("rb", buffering=0)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingFileError("no such file", where=path, mend="correct the path") from error
     except IsADirectoryError as error:

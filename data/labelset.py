@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from umd_engine.data.atomic import atomic_file
+from umd_engine.data.remote import read_bytes
 from umd_engine.data.words import unknown_ids
 from umd_engine.errors import LabelError, ManifestError, MissingFileError, UnknownNameError
 
@@ -162,7 +163,7 @@ def read_json(path: Path) -> Any:
         return dict(pairs)
 
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+        return json.loads(read_bytes(path).decode("utf-8"), object_pairs_hook=unique)
     except FileNotFoundError:
         raise MissingFileError("no such file", where=path, mend="check the path") from None
     except OSError as error:

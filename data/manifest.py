@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from umd_engine.data.labelset import LABEL_SETS, is_label_set_file
+from umd_engine.data.remote import absolute, is_remote, joined, url_of
 from umd_engine.data.table import BETWEEN, read_table, write_table
 from umd_engine.data.words import counted
 from umd_engine.errors import ManifestError, UmdEngineError, UnknownNameError
@@ -103,7 +104,7 @@ class Fault:
 
 
 def read_manifest(path: str | Path) -> list[ScanRow]:
-    """The rows of a manifest; relative paths are resolved against its folder. No image is opened.
+    """The rows of a manifest; relative paths start at its folder, which may be remote. No image is opened.
 
     Raises:
         MissingFileError: no such manifest.
@@ -132,7 +133,7 @@ def parse_manifest(path: str | Path) -> tuple[list[tuple[int, ScanRow]], list[Fa
     lines: dict[tuple[str, str, str], int] = {}
     for line, record in records:
         try:
-            row = parse_record(record, path.parent.resolve())
+            row = parse_record(record, absolute(path.parent))
             if row.key in lines:
                 raise ManifestError(f"the same cohort, subject and scan_id as line {lines[row.key]}")
         except ManifestError as error:
@@ -182,11 +183,11 @@ def parse_record(record: Mapping[str, str], folder: Path) -> ScanRow:
     if not all(images):
         raise ManifestError("image: no path, or an empty one between semicolons")
     fields: dict[str, Any] = {name: text or None for name, text in cells.items() if text or name in REQUIRED}
-    fields["images"] = tuple(folder / name for name in images)
+    fields["images"] = tuple(joined(folder, name) for name in images)
     if "label" in fields:
-        fields["label"] = folder / fields["label"]
+        fields["label"] = joined(folder, fields["label"])
     if "label_set" in fields and is_label_set_file(fields["label_set"]):
-        fields["label_set"] = str(folder / fields["label_set"])
+        fields["label_set"] = str(joined(folder, fields["label_set"]))
     return scan_row(**fields)
 
 
@@ -230,6 +231,8 @@ def _record(row: ScanRow, manifest: Path) -> dict[str, str]:
 
 
 def _relative(path: Path, manifest: Path) -> str:
+    if is_remote(path):
+        return url_of(path)
     folder = manifest.parent.resolve()
     path = path.parent.resolve() / path.name  # a file that is a link keeps its name
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

@@ -12,6 +12,7 @@ from umd_engine.data.atomic import atomic_file
 from umd_engine.data.content import Content
 from umd_engine.data.gzip_stream import ByteStream
 from umd_engine.data.nifti_header import SYNTHETIC, Header, header_bytes, parse_header
+from umd_engine.data.remote import HEADER_BLOCK
 from umd_engine.data.volume import Volume
 from umd_engine.data.words import counted
 from umd_engine.errors import CorruptFileError, DataError, GeometryError, LabelError, OptionError, VoxelError
@@ -33,7 +34,7 @@ def read_header(path: str | Path) -> Header:
     Raises:
         MissingFileError, CorruptFileError, GeometryError, VoxelError: as `parse_header`.
     """
-    with ByteStream(Path(path)) as stream:
+    with ByteStream(Path(path), block=HEADER_BLOCK) as stream:
         return parse_header(stream)[0]
 
 

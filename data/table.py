@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from umd_engine.data.atomic import atomic_file
+from umd_engine.data.remote import is_remote, read_bytes
 from umd_engine.errors import ManifestError, MissingFileError
 
 BETWEEN = ";"  # the entries of a list
@@ -24,7 +25,7 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
     """
     parse = _read_parquet if _is_parquet(path) else _read_csv
     try:
-        return parse(path.read_bytes())
+        return parse(read_bytes(path))
     except FileNotFoundError:
         raise MissingFileError("no such manifest", where=path, mend="check the path") from None
     except OSError as error:
@@ -52,9 +53,10 @@ def write_table(path: Path, columns: Sequence[str], records: Sequence[dict[str, 
 
 
 def _is_parquet(path: Path) -> bool:
-    if path.suffix not in (".csv", ".parquet"):
+    suffix = PurePath(str(path).partition("?")[0]).suffix if is_remote(path) else path.suffix
+    if suffix not in (".csv", ".parquet"):
         raise ManifestError("neither a .csv nor a .parquet file", where=path, mend="rename or convert it")
-    return path.suffix == ".parquet"
+    return suffix == ".parquet"
 
 
 def _read_csv(content: bytes) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:

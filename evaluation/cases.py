@@ -13,6 +13,7 @@ import torch
 
 from umd_engine.data.labelset import load_label_set
 from umd_engine.data.manifest import ScanRow
+from umd_engine.data.remote import found_below
 from umd_engine.errors import OptionError, UmdEngineError
 from umd_engine.evaluation.prompts.asking import Asking, PromptSettings
 from umd_engine.evaluation.rows import Key
@@ -20,6 +21,7 @@ from umd_engine.evaluation.store import Settled
 from umd_engine.models.model import Model, PromptedModel, is_prompted
 
 Target = tuple[str, int]  # organ, repeat
+MASKS = "masks"
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def mask_path(case: Case, run: Path, target: Target | None = None) -> Path:
     ending for repeat N from 1 on.
     """
     row = case.row
-    folder = run / "masks" / case.model.name / case.plan / row.cohort / row.subject
+    folder = run / MASKS / case.model.name / case.plan / row.cohort / row.subject
     if target is None:
         return folder / f"{row.scan_id}.nii.gz"
     organ, repeat = target
@@ -141,19 +143,22 @@ def missing_cases(
     A model without prompts does its scan whole; of a prompted one only what is missing is asked, except where the
     chance of one organ depends on those before it.
     """
+    present = found_below(run / MASKS) if masks else None
 
     def missing(case: Case, target: Target) -> bool:
         found = settled.get(key_of(case, *target))
         if found is None or outdated(case, found.inputs):
             return True
-        return masks and found.made and not mask_path(case, run, target if case.asking else None).exists()
+        path = mask_path(case, run, target if case.asking else None)
+        return present is not None and found.made and not present(path)
 
     return narrowed(cases, missing)
 
 
 def unwritten_cases(cases: Sequence[Case], run: Path) -> list[Case]:
     """The cases with a mask that does not exist."""
-    return narrowed(cases, lambda case, target: not mask_path(case, run, target if case.asking else None).exists())
+    present = found_below(run / MASKS)
+    return narrowed(cases, lambda case, target: not present(mask_path(case, run, target if case.asking else None)))
 
 
 def narrowed(cases: Sequence[Case], missing: Callable[[Case, Target], bool]) -> list[Case]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from umd_engine.data.content import Content
 from umd_engine.data.manifest import ScanRow
@@ -60,15 +60,19 @@ class Sessions:
         return self._opened[key]
 
 
-Plain = Callable[[Case, Scan, Segmentation, float], Done]
-Prompted = Callable[[AskedCase, Sequence[Mask | UmdEngineError]], Done]
+class Answers(Protocol):
+    """What becomes of a model's answer; pickled where the cases run in other processes."""
+
+    def plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done: ...
+
+    def prompted(self, asked: AskedCase, masks: Sequence[Mask | UmdEngineError]) -> Done: ...
 
 
 class Crew:
     """Runs cases.
 
     Args:
-        plain, prompted: what becomes of a model's answer; an error of theirs is the case's.
+        answers: an error of theirs is the case's.
 
     Attributes:
         trace: what the run does now, and its spans where the settings ask for them.
@@ -80,11 +84,9 @@ class Crew:
         sessions: Sessions,
         settings: Settings,
         manifest: Sequence[ScanRow],
-        plain: Plain,
-        prompted: Prompted,
+        answers: Answers,
     ):
-        self.cases, self.sessions, self.settings = cases, sessions, settings
-        self.plain, self.prompted = plain, prompted
+        self.cases, self.sessions, self.settings, self.answers = cases, sessions, settings, answers
         self.points = _subject_points(cases, settings, manifest)
         self.trace = Trace(keep=settings.trace is not None)
         memory = settings.memory or budget(settings.device)  # asked now that the networks are on the device
@@ -107,8 +109,11 @@ class Crew:
         counts = {**held, at_device: others, "storing": storing, "queued": queued}
         return {stage: count for stage, count in counts.items() if count}
 
-    def run(self, with_label: bool) -> Generator[Outcome]:
+    def run(self, with_label: bool, cases: Iterable[Case] | None = None) -> Generator[Outcome]:
         """Yields each case's Done or error as soon as it ends.
+
+        Args:
+            cases: those to run, asked for one at a time, each at most once; of a scan side by side. None: all.
 
         Raises:
             OptionError: the trace cannot be written.
@@ -119,7 +124,7 @@ class Crew:
         declared = Declared(self.settings.device, self.settings.read_timeout)
         jobs = (
             Job(case, partial(declared.needs, case), partial(self._start, case, scans, prepared))
-            for case in side_by_side(self.cases)
+            for case in (side_by_side(self.cases) if cases is None else cases)
         )
         self._write_trace()  # a path that cannot be written says so before any work
         try:
@@ -162,11 +167,11 @@ class Crew:
 
     def _whole(self, case: Case, scan: Scan, program: Program[Segmentation], began: float) -> Program[Done]:
         segmentation = yield from program
-        return _told(self.plain(case, scan, segmentation, time.perf_counter() - began), scan)
+        return _told(self.answers.plain(case, scan, segmentation, time.perf_counter() - began), scan)
 
     def _ask(self, model: PromptedModel, asked: AskedCase, prepared: Any) -> Program[Done]:
         masks = (yield from model.segment(prepared, asked.sources)) if asked.sources else []
-        return _told(self.prompted(asked, masks), asked.scan)
+        return _told(self.answers.prompted(asked, masks), asked.scan)
 
 
 def _told(done: Done, scan: Scan) -> Done:

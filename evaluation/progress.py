@@ -22,6 +22,7 @@ from umd_engine.data.words import counted
 from umd_engine.evaluation.crew import Crew
 from umd_engine.evaluation.interrupt import exit_status, stopping
 from umd_engine.evaluation.run import Ended, Evaluation, Prediction
+from umd_engine.evaluation.spread import SpreadCrew
 from umd_engine.evaluation.synthetic import marked
 
 
@@ -32,7 +33,7 @@ def say(text: str) -> None:
 class _Stages(ProgressColumn):
     """What runs now and what waits, e.g. "reading 1, computing 1"."""
 
-    def __init__(self, crew: Crew):
+    def __init__(self, crew: Crew | SpreadCrew):
         super().__init__()
         self._crew = crew
 

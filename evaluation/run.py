@@ -16,10 +16,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from umd_engine.data.manifest import ScanRow
+from umd_engine.data.remote import absolute, found_below
 from umd_engine.data.scan import Scan
 from umd_engine.engine.executor import Outcome
-from umd_engine.errors import OptionError, StoreError, UmdEngineError
+from umd_engine.errors import OptionError, StoreError, UmdEngineError, shown
 from umd_engine.evaluation.cases import (
+    MASKS,
     Case,
     Settings,
     all_cases,
@@ -30,10 +32,12 @@ from umd_engine.evaluation.cases import (
 )  # fmt: skip
 from umd_engine.evaluation.contents import UNKNOWN, Contents
 from umd_engine.evaluation.counting import joint_counts, reference_of, voxel_ml
-from umd_engine.evaluation.crew import Crew, Done, Sessions
+from umd_engine.evaluation.crew import Answers, Crew, Done, Sessions
 from umd_engine.evaluation.plan import Plan
 from umd_engine.evaluation.prompts.asked_case import AskedCase, asked_rows, failed_row
+from umd_engine.evaluation.run_folder import STORE, home
 from umd_engine.evaluation.saving import save_labels, save_organs
+from umd_engine.evaluation.spread import Spread, SpreadCrew
 from umd_engine.evaluation.store import Row, Store
 from umd_engine.models.mask import Mask
 from umd_engine.models.model import Model, PromptedModel, Segmentation, is_prompted
@@ -43,6 +47,39 @@ from umd_engine.models.unloaded import UnloadedModel, UnloadedPromptedModel
 __all__ = ["Case", "Ended", "Evaluation", "Prediction", "Settings"]
 
 Models = Sequence[Model | PromptedModel]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Counts every mask against the scan's label."""
+
+    run: Path
+    settings: Settings
+
+    def plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done:
+        if self.settings.save_masks:
+            save_labels(case, scan, segmentation, self.run)
+        return Done(scored_rows(case, scan, segmentation, seconds))
+
+    def prompted(self, asked: AskedCase, masks: Sequence[Mask | UmdEngineError]) -> Done:
+        if self.settings.save_masks:
+            save_organs(asked, masks, self.run)
+        return Done(*asked_rows(asked, masks))
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Writes every mask; labels are not read."""
+
+    run: Path
+
+    def plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done:
+        save_labels(case, scan, segmentation, self.run)
+        return Done()
+
+    def prompted(self, asked: AskedCase, masks: Sequence[Mask | UmdEngineError]) -> Done:
+        save_organs(asked, masks, self.run)
+        return Done(errors=asked_rows(asked, masks)[2])
 
 
 @dataclass(frozen=True)
@@ -59,6 +96,7 @@ class Evaluation:
     Args:
         manifest: every scan, `rows` among them: shared first clicks are drawn in a subject's structural scan, also
             where it is not evaluated itself. By default `rows`.
+        spread: where the cases run instead of in this process.
 
     Attributes:
         wanted: every case asked for.
@@ -72,20 +110,26 @@ class Evaluation:
     """
 
     def __init__(
-        self, rows: Sequence[ScanRow], models: Models, run: Path, settings: Settings, manifest: Sequence[ScanRow] = ()
+        self,
+        rows: Sequence[ScanRow],
+        models: Models,
+        run: Path,
+        settings: Settings,
+        manifest: Sequence[ScanRow] = (),
+        spread: Spread | None = None,
     ):
         self.out, self.settings, self.manifest = run, settings, manifest or rows
         plans = {model.name: _plan(model, settings) for model in models}
         self.wanted = all_cases(rows, models, {name: plan.hash for name, plan in plans.items()}, settings)
-        self.sessions = Sessions(models, settings)
-        freeze_plans(plans.values(), run)
-        with Store(run / "store.sqlite") as store:
+        self.sessions = _sessions(models, settings, spread)
+        freeze_plans(plans.values(), home(run))
+        with Store(home(run) / STORE) as store:
             for model in models:
                 store.forget(_plan(_unloaded(model), settings).hash)  # it is tried again now
                 store.add_plan(plans[model.name].hash, plans[model.name].json)
             store.mark_synthetic(row.key for row in rows if row.synthetic)  # also what was scored before the mark
             self.cases = self._missing(store)
-        self.crew = Crew(self.cases, self.sessions, settings, self.manifest, self._plain, self._prompted)
+        self.crew = _crew(self.cases, self.sessions, settings, self.manifest, Scoring(absolute(run), settings), spread)
 
     def _missing(self, store: Store) -> list[Case]:
         self.contents = Contents(store.files(), self.manifest, self.settings.read_timeout)
@@ -96,7 +140,7 @@ class Evaluation:
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its rows are stored."""
-        with Store(self.out / "store.sqlite") as store, closing(self.crew.run(with_label=True)) as outcomes:
+        with Store(home(self.out) / STORE) as store, closing(self.crew.run(with_label=True)) as outcomes:
             for outcome in outcomes:
                 done = outcome.result or Done(_failed_rows(outcome.key, outcome.error))
                 self._keep(outcome.key, done, store)
@@ -107,16 +151,6 @@ class Evaluation:
         inputs = self.contents.inputs(case) if done.contents else UNKNOWN
         with self.crew.trace.span("store", case.row.scan_id):
             store.replace([replace(row, inputs=inputs) for row in done.rows], done.clicks, done.contents)
-
-    def _plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done:
-        if self.settings.save_masks:
-            save_labels(case, scan, segmentation, self.out)
-        return Done(scored_rows(case, scan, segmentation, seconds))
-
-    def _prompted(self, asked: AskedCase, masks: Sequence[Mask | UmdEngineError]) -> Done:
-        if self.settings.save_masks:
-            save_organs(asked, masks, self.out)
-        return Done(*asked_rows(asked, masks))
 
 
 class Prediction:
@@ -131,7 +165,9 @@ class Prediction:
         OptionError: a prompted model whose prompts are drawn from a label. And what `Evaluation` raises.
     """
 
-    def __init__(self, rows: Sequence[ScanRow], models: Models, run: Path, settings: Settings):
+    def __init__(
+        self, rows: Sequence[ScanRow], models: Models, run: Path, settings: Settings, spread: Spread | None = None
+    ):
         self.out, self.settings = run, settings
         plans = {model.name: _plan(model, settings) for model in models}
         hashes = {name: plan.hash for name, plan in plans.items()}
@@ -143,27 +179,41 @@ class Prediction:
                     where="predict",
                     mend="give --replay clicks.json, or --prompt text for a model that takes it",
                 )
-        self.sessions = Sessions(models, settings)
-        freeze_plans(plans.values(), run)
+        self.sessions = _sessions(models, settings, spread)
+        freeze_plans(plans.values(), home(run))
         self.cases = unwritten_cases(self.wanted, run)
-        self.crew = Crew(self.cases, self.sessions, settings, rows, self._plain, self._prompted)
+        self.crew = _crew(self.cases, self.sessions, settings, rows, Writing(absolute(run)), spread)
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its masks are written."""
         with closing(self.crew.run(with_label=False)) as outcomes:
             yield from map(_ended, outcomes)
 
-    def _plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done:
-        save_labels(case, scan, segmentation, self.out)
-        return Done()
-
-    def _prompted(self, asked: AskedCase, masks: Sequence[Mask | UmdEngineError]) -> Done:
-        save_organs(asked, masks, self.out)
-        return Done(errors=asked_rows(asked, masks)[2])
-
     def masks(self) -> list[str]:
         """The masks asked for that exist."""
-        return [str(path) for case in self.wanted for path in mask_paths(case, self.out) if path.exists()]
+        present = found_below(self.out / MASKS)
+        return [shown(path) for case in self.wanted for path in mask_paths(case, self.out) if present(path)]
+
+
+def _sessions(models: Models, settings: Settings, spread: Spread | None) -> Sessions:
+    """Those of this process; a worker opens its own."""
+    if spread is None:
+        return Sessions(models, settings)
+    spread.check(settings)
+    return Sessions((), settings)
+
+
+def _crew(
+    cases: Sequence[Case],
+    sessions: Sessions,
+    settings: Settings,
+    manifest: Sequence[ScanRow],
+    answers: Answers,
+    spread: Spread | None,
+) -> Crew | SpreadCrew:
+    if spread is not None:
+        return SpreadCrew(spread, cases, settings, manifest, answers)
+    return Crew(cases, sessions, settings, manifest, answers)
 
 
 def freeze_plans(plans: Iterable[Plan], run: Path) -> None:

@@ -30,6 +30,5 @@ def save_organs(asked: AskedCase, masks: Sequence[Mask | UmdEngineError], run: P
 
 
 def _save(labels: torch.Tensor, scan: Scan, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     description = SYNTHETIC if scan.row.synthetic else ""
     write_labels(path, labels.cpu().numpy(), like=scan.images[0], description=description)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from umd_engine.data.labelset import LABEL_SETS, is_label_set_file, load_label_set
 from umd_engine.data.manifest import ScanRow, parse_manifest
+from umd_engine.data.remote import absolute
 from umd_engine.data.table import read_table
 from umd_engine.errors import DataError, UnknownNameError
 
@@ -44,7 +45,7 @@ class Table:
     @property
     def folder(self) -> Path:
         """What relative paths start at."""
-        return self.path.parent.resolve()
+        return absolute(self.path.parent)
 
     def cell(self, line: int, column: str) -> str:
         return (self.records[line].get(column) or "").strip()

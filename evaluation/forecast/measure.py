@@ -21,6 +21,7 @@ from umd_engine.engine.trace import STAGES, Trace
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Tensors
 from umd_engine.evaluation.cases import Settings
+from umd_engine.evaluation.crew import Crew
 from umd_engine.evaluation.forecast.costs import Rate, Sample, UnitCost
 from umd_engine.evaluation.forecast.works import PlannedCase
 from umd_engine.evaluation.run import Evaluation
@@ -78,6 +79,7 @@ def measure(planned: PlannedCase, settings: Settings, manifest: Sequence[ScanRow
     alone = replace(settings, max_live=1, readers=1, save_masks=False)
     with tempfile.TemporaryDirectory() as folder:
         work = Evaluation([planned.case.row], [planned.case.model], Path(folder), alone, manifest)
+        assert isinstance(work.crew, Crew)
         executor, echoes, trace = work.crew.executor, _Echoes(work.sessions), Trace(keep=True)
         executor.open_unit, executor.trace, work.crew.trace = echoes, trace, trace
         for ended in work.run():

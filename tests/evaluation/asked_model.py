@@ -124,6 +124,15 @@ class CubeModel:
         return View(source.label.full()[thin].contiguous(), prediction.full()[thin].contiguous(), affine)
 
 
+class CubeRequest:
+    """What a worker loads a `CubeModel` from."""
+
+    title = "cube"
+
+    def load(self, settings) -> CubeModel:
+        return CubeModel(**settings)
+
+
 def place(spacing=(1.5, 1.5, 2.0), flips=(1, 1, 1), shift=0.0):
     affine = np.diag([*(s * f for s, f in zip(spacing, flips, strict=True)), 1.0])
     affine[:3, 3] = np.array((-20.0, -30.0, 40.0)) + shift

@@ -1,4 +1,5 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # cohort.py is shared by the tests of this folder
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "data")]  # what tests share: cohort.py, asked_model.py, s3_common.py

@@ -1,0 +1,347 @@
+"""Work on many machines: one worker a device pulls groups of items; Ray starts the workers and carries the results.
+
+An item is a number, and only the engine knows what it stands for: an engine takes an iterator of items and yields a
+result for each, in any order. Workers ask for a group when their engine has taken the last item, so a slow group holds
+up nobody. Items of a worker that dies run again, each alone on a worker; one that kills its worker again gets a
+`WorkerError` as its result.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from umd_engine.engine import host_memory
+from umd_engine.errors import BackendError, OptionError, UmdEngineError, WorkerError
+
+log = logging.getLogger(__name__)
+Item = int
+Result = tuple[Item, Any]
+Engine = Callable[[Iterator[Item]], Iterator[Result]]
+Make = Callable[[str, int], Engine]  # from the name of a device, and how many workers share it
+STORE_BYTES = 256 << 20  # of Ray's object store where we start it: rows travel through it, never volumes
+REACH_S = 10.0  # to reach a head
+STARTS = 3  # of a worker that ends before it is ready
+FORMS = "local:N, auto, HOST:PORT or ray://HOST:PORT"
+
+
+class Worker:
+    """The actor: runs an engine in a thread of its own and trades items for results.
+
+    Args:
+        device: "cpu" or "cuda"; Ray shows a worker its own GPU alone.
+        cpus: threads of torch.
+        cores: its place among the workers of its machine, which divide the cores; None: it has the machine.
+        sharers: workers that share its device.
+    """
+
+    def __init__(self, make: Make, device: str, cpus: int, cores: int | None, sharers: int):
+        self._make, self._device, self._cpus, self._cores = make, device, cpus, cores
+        self._sharers = sharers
+        self._change = threading.Condition()
+        self._queue: deque[Item] = deque()
+        self._results: list[Result] = []
+        self._last = self._hungry = False
+        self._failure: BaseException | None = None
+
+    def ready(self) -> UmdEngineError | None:
+        """Make the engine; returns what it says it cannot run."""
+        self._take_cpus()
+        try:
+            self._engine = self._make(self._device, self._sharers)
+        except UmdEngineError as error:
+            return error
+        threading.Thread(target=self._serve, daemon=True).start()
+        return None
+
+    def _take_cpus(self) -> None:
+        """Kernels count the cores that a process may use, torch has a setting; threads made later inherit both."""
+        torch.set_num_threads(self._cpus)
+        if self._cores is not None:
+            mine = sorted(os.sched_getaffinity(0))[self._cores * self._cpus :][: self._cpus]
+            if mine:
+                os.sched_setaffinity(0, mine)
+
+    def exchange(self, items: Sequence[Item], last: bool) -> tuple[list[Result], bool]:
+        """Take items, and wait for results or hunger: all results so far, and whether the engine waits for an item.
+
+        Args:
+            last: no items follow before these have results.
+        """
+        with self._change:
+            if items or last:
+                self._queue.extend(items)
+                self._last, self._hungry = last, False
+                self._change.notify_all()
+            self._change.wait_for(lambda: self._results or self._hungry or self._failure)
+            if self._failure is not None:
+                raise self._failure
+            results, self._results = self._results, []
+            return results, self._hungry
+
+    def _serve(self) -> None:
+        try:
+            while True:
+                with self._change:
+                    self._change.wait_for(lambda: self._queue)
+                for result in self._engine(self._items()):
+                    with self._change:
+                        self._results.append(result)
+                        self._change.notify_all()
+        except BaseException as error:
+            with self._change:
+                self._failure = error
+                self._change.notify_all()
+
+    def _items(self) -> Iterator[Item]:
+        while True:
+            with self._change:
+                self._hungry = not (self._queue or self._last)
+                self._change.notify_all()
+                self._change.wait_for(lambda: self._queue or self._last)
+                if not self._queue:
+                    return
+                item = self._queue.popleft()
+            yield item
+
+
+@dataclass(eq=False)
+class _Place:
+    """A device that a worker runs on, again after it died.
+
+    Attributes:
+        held: items without a result.
+        starts: how often a worker was started here since one was ready.
+        sharers: workers on the device: a GPU has one, the CPUs of a machine may have several.
+    """
+
+    node: str
+    cpus: float
+    gpus: float
+    cores: int | None
+    sharers: int
+    actor: Any = None
+    held: set[Item] = field(default_factory=set)
+    starts: int = 0
+
+
+class Cluster:
+    """Where the workers run.
+
+    Args:
+        address: "local:N": N workers on this machine; "auto": the Ray cluster that RAY_ADDRESS names or that this
+            machine is part of; "HOST:PORT": that of another head; "ray://HOST:PORT": through a Ray Client server.
+        device: "auto": GPUs where there are any, else CPUs; "cpu"; "cuda". A worker a GPU, or a machine's CPUs.
+
+    Raises:
+        BackendError: Ray is not installed. OptionError: no such address or device.
+    """
+
+    def __init__(self, address: str, device: str = "auto"):
+        if not re.fullmatch(r"local:[1-9]\d*|auto|(ray://)?(?!local:)[^/:]+:\d+", address):
+            raise OptionError(f"'{address}' is no cluster", where="--cluster", mend=f"give {FORMS}")
+        if device not in ("auto", "cpu", "cuda"):
+            raise OptionError(f"'{device}' with --cluster", where="--device", mend="Ray chooses: auto, cpu or cuda")
+        self.address, self.device = address, device
+        self._ray = _import_ray()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Hand out no more groups: `run` ends when those in flight have ended."""
+        self._stopped = True
+
+    def run(self, make: Make, groups: Iterable[Sequence[Item]]) -> Generator[Result]:
+        """Yields each item's result as soon as it is there.
+
+        Args:
+            make: pickled, called once in each worker.
+            groups: items that go to one worker together.
+
+        Raises:
+            BackendError: no cluster, or none with the device. WorkerError: no worker is left.
+            UmdEngineError: what `make` raised.
+        """
+        with redirect_stdout(sys.stderr), self._connected():  # Ray tells of deaths on standard output
+            places = self._places()
+            log.info("%d workers on %d machines", len(places), len({place.node for place in places}))
+            yield from _Run(self._ray, places, make, filter(None, self._until_stopped(groups))).results()
+
+    def _until_stopped(self, groups: Iterable[Sequence[Item]]) -> Iterator[Sequence[Item]]:
+        for group in groups:
+            if self._stopped:
+                return
+            yield group
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        kind, _, count = self.address.partition(":")
+        options: dict[str, Any] = {"address": self.address}
+        if kind == "local":
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            cpus = max(int(count), len(os.sched_getaffinity(0)))
+            options = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+            options["object_store_memory"] = STORE_BYTES
+        try:
+            if kind not in ("local", "auto"):
+                host, _, port = self.address.rpartition("/")[2].partition(":")
+                socket.create_connection((host, int(port)), REACH_S).close()  # Ray itself would try for minutes
+            with _our_sigterm():
+                self._ray.init(**options, log_to_driver=log.isEnabledFor(logging.INFO), logging_level=logging.ERROR)
+        except (OSError, ValueError, RuntimeError) as error:
+            mend = "start one with `ray start --head`, or give local:N"
+            raise BackendError(f"no Ray cluster: {error}", where=f"--cluster {self.address}", mend=mend) from None
+        try:
+            yield
+        finally:
+            self._ray.shutdown()
+
+    def _places(self) -> list[_Place]:
+        nodes = [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        with_gpus = [] if self.device == "cpu" else [node for node in nodes if node["Resources"].get("GPU")]
+        if self.device == "cuda" and not with_gpus:
+            raise BackendError("no machine of the cluster has a GPU", where="--device cuda", mend="use --device auto")
+        asked = int(self.address.removeprefix("local:")) if self.address.startswith("local:") else 0
+        places = []
+        for node in with_gpus or nodes:
+            cpus, gpus = node["Resources"]["CPU"], int(node["Resources"].get("GPU", 0)) if with_gpus else 0
+            count = asked or gpus or 1
+            if gpus and count > gpus:
+                raise OptionError(f"{count} workers for {gpus} GPUs", where="--cluster", mend="one a GPU")
+            share = cpus // count or cpus / count
+            for rank in range(count):
+                cores, sharers = rank if count > 1 else None, 1 if gpus else count
+                places.append(_Place(node["NodeID"], share, float(gpus > 0), cores, sharers))
+        return places
+
+
+class _Run:
+    """One pass over all groups: who holds what, and what is still to be handed out."""
+
+    def __init__(self, ray: Any, places: Sequence[_Place], make: Make, groups: Iterator[Sequence[Item]]):
+        self.ray, self.make, self.groups = ray, ray.put(make), groups
+        self.places = places
+        self.asked: dict[Any, _Place] = {}  # reference of a call -> its place
+        self.idle: list[_Place] = []
+        self.suspects: deque[Item] = deque()  # held by a worker that died: each runs alone, after all groups
+        self.suspected: set[Item] = set()
+
+    def results(self) -> Iterator[Result]:
+        try:
+            for place in self.places:
+                self._start(place)
+            while self.asked:
+                done = self.ray.wait(list(self.asked), num_returns=1)[0][0]
+                place = self.asked.pop(done)
+                yield from self._answered(place, done)
+                idle, self.idle = self.idle, []
+                for place in idle:
+                    self._ask(place)
+            if self.suspects or any(self.groups):
+                raise WorkerError("no worker is left", where="--cluster", mend="the log of Ray says why each ended")
+        finally:
+            for place in self.places:
+                self._kill(place)
+
+    def _start(self, place: _Place) -> None:
+        place.starts += 1
+        strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(place.node, soft=False)
+        theirs = host_memory.wanted(os.environ) or os.environ.get(host_memory.SWITCH) == "kept"
+        settings = {**host_memory.SETTINGS, host_memory.SWITCH: "kept"} if theirs else {}
+        place.actor = (
+            self.ray.remote(Worker)
+            .options(
+                num_cpus=place.cpus,
+                num_gpus=place.gpus,
+                scheduling_strategy=strategy,
+                runtime_env={"env_vars": settings},
+            )
+            .remote(self.make, "cuda" if place.gpus else "cpu", max(1, int(place.cpus)), place.cores, place.sharers)
+        )
+        self.asked[place.actor.ready.remote()] = place
+
+    def _answered(self, place: _Place, done: Any) -> Iterator[Result]:
+        """A worker's answer: results, or its death."""
+        try:
+            answer = self.ray.get(done)
+        except self.ray.exceptions.RayTaskError:  # a bug of the engine
+            raise
+        except self.ray.exceptions.RayError as error:
+            log.warning("a worker died: %s", str(error).partition("\n")[0])
+            yield from self._bury(place)
+            return
+        if isinstance(answer, UmdEngineError):
+            raise answer
+        results, hungry = answer or ([], True)
+        place.starts = 0
+        place.held.difference_update(item for item, _ in results)
+        self._ask(place, hungry)
+        yield from results
+
+    def _ask(self, place: _Place, hungry: bool = True) -> None:
+        """Hand a worker what it may have next and wait for its results; idle where there is nothing."""
+        items: Sequence[Item] = ()
+        last = False
+        if hungry or not place.held:
+            items = next(self.groups, ())
+            last = not items
+            if last and self.suspects and not place.held:
+                items = (self.suspects.popleft(),)
+        if not items and not place.held:
+            self.idle.append(place)
+            return
+        place.held.update(items)
+        self.asked[place.actor.exchange.remote(items, last)] = place
+
+    def _bury(self, place: _Place) -> Iterator[Result]:
+        """Put a dead worker's items aside, and start another in its place."""
+        self._kill(place)
+        held, place.held = sorted(place.held), set()
+        for item in held:
+            if item in self.suspected:  # it was alone
+                mend = "it may need more memory than its machine has: see Ray's log, lower --batch or --memory"
+                yield item, WorkerError("its worker died twice", mend=mend)
+            else:
+                self.suspected.add(item)
+                self.suspects.append(item)
+        if place.starts < STARTS:
+            self._start(place)
+        else:
+            log.error("a worker ended %d times before it was ready: its device is left out", STARTS)
+
+    def _kill(self, place: _Place) -> None:
+        with suppress(Exception):  # it is dead, or its machine is
+            self.ray.kill(place.actor)
+
+
+@contextmanager
+def _our_sigterm() -> Iterator[None]:
+    """Keep the handler of SIGTERM: Ray puts one of its own in its place, which ends the process at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+        import ray.util.scheduling_strategies
+    except ImportError:
+        raise BackendError(
+            "Ray is not installed", where="--cluster", mend="pip install 'umd-engine[cluster]'"
+        ) from None
+    return ray
