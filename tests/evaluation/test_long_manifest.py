@@ -31,6 +31,7 @@ def manifest(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.full
 def test_300_scans_need_no_more_memory_than_50(manifest, tmp_path):
     script = Path(__file__).with_name("long_run.py")
     done = subprocess.run(
