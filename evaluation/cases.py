@@ -66,6 +66,10 @@ class Case:
     targets: tuple[Target, ...]
     asking: Asking | None = None
 
+    def __str__(self) -> str:
+        """What a trace calls it: ids alone, nothing else of the row."""
+        return f"{self.row.subject} {self.row.scan_id} {self.model.name}"
+
     @property
     def organs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(organ for organ, _ in self.targets))

@@ -182,6 +182,10 @@ def test_a_trace_has_every_stage_and_progress_says_what_runs(tmp_path):
     events = json.loads(settings.trace.read_text())["traceEvents"]
     spans = [event for event in events if event["ph"] == "X"]
     assert {span["cat"] for span in spans} == set(STAGES)
+    assert {span["name"] for span in spans if span["cat"] == "program"} == {  # ids alone, nothing else of a row
+        "program a a_ct nnunet",
+        "program c c_ct nnunet",
+    }
     assert sorted(span["name"] for span in spans if span["cat"] == "store") == [
         "store a_ct",
         "store b_ct",
