@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# tests run in so many processes, a thread each; a process needs up to 4 GB
+JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 PACKAGES := engine kernels exporters models evaluation data bench commands cli.py errors.py __init__.py setup.py tests
 
 .PHONY: setup demo test test-full test-faults test-gpu gpu-bundle bench lint format clean
@@ -30,11 +33,11 @@ format: setup
 	$(BIN)/ruff format $(PACKAGES)
 
 test: lint
-	$(BIN)/python -m pytest -m "not full and not gpu and not faults"
+	$(PYTEST) -m "not full and not gpu and not faults"
 
 test-full: lint
 	$(BIN)/python tests/examples.py build/examples
-	$(BIN)/python -m pytest -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 test-faults: setup
 	$(BIN)/python -m pytest -m faults

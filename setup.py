@@ -49,6 +49,7 @@ DEV = [
     "cupy-cuda13x>=14.0",
     "nvidia-cuda-nvrtc>=13.0",
     "pytest>=9.0",
+    "pytest-xdist>=3.8",
     "hypothesis>=6.170",
     "ruff>=0.17",
     "mypy>=2.4",
