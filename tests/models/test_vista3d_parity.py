@@ -39,7 +39,6 @@ def passes(folder, name, backend):
     return {deviation.name: deviation.value for deviation in row.deviations}
 
 
-@pytest.mark.full
 def test_another_seed_with_points_on_both_sides():
     found = passes(OWN, "vista3d_other", "torch")
     assert {"seg", "one_seg", "point_seg", "both_seg", "special_seg", "logits", "point_logits"} <= found.keys()
