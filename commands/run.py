@@ -60,6 +60,7 @@ def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convent
 def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
     """Write masks of every scan under RUN/masks; labels are not needed.
 
+    The same command again writes only what is missing or of changed images.
     A model that takes prompts needs --replay, or --prompt text.
 
     \b

@@ -77,8 +77,8 @@ class Setup:
     costs: Costs
     devices: Sequence[int] = (1,)
     cores: int = 1
-    readers: int = 1
-    max_live: int = 2
+    readers: int = Settings.readers
+    max_live: int = Settings.max_live
 
 
 def forecast(cases: Sequence[PlannedCase], setup: Setup, faults: Iterable[tuple[str, UmdEngineError]] = ()) -> Forecast:
