@@ -156,15 +156,25 @@ def bench_pipeline(
 @bench.command("compare")
 @click.argument("before", type=path())
 @click.argument("after", type=path())
-@click.option("--unlike", is_flag=True, help="Compare runs of unlike machines too, and say so on every line.")
-def bench_compare(before: Path, after: Path, unlike: bool) -> None:
-    """Compare two reports of `bench kernels --json`: the time of each entry, AFTER over BEFORE, with its spread.
+@click.option("--unlike", is_flag=True, help="Compare unlike machines or protocols too, and say so on every line.")
+@click.option(
+    "--fail-above",
+    "above",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATIO",
+    help="Exit with 1 if the interval of a ratio lies above this, e.g. 1.05.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
+def bench_compare(before: Path, after: Path, unlike: bool, above: float | None, as_json: bool) -> None:
+    """Compare two profiles, or two reports of `bench kernels --json` and the like: each figure, AFTER over BEFORE.
+
+    Each ratio has a 95 % interval; where that holds 1 there is no significant difference. docs/bench.md
 
     \b
-    Example:
+    Examples:
       umd-engine bench compare before.json after.json
+      umd-engine bench compare reference.json now.json --fail-above 1.05
     """
-    from umd_engine.bench.compare import compare
+    from umd_engine.bench.compare import perform
 
-    for line in compare(before, after, unlike):
-        click.echo(line)
+    sys.exit(perform(before, after, unlike, above, as_json))
