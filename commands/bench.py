@@ -153,6 +153,28 @@ def bench_pipeline(
     sys.exit(perform(listed, quick, out, summarize, BASELINE, rule(quick)))
 
 
+@bench.command("peers")
+@click.option("--model", "names", multiple=True, help="Only this model: nnunet, nnunet-demo or vista3d; repeatable.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index].")
+@click.option("--quick", is_flag=True, help="Short windows: a look, seldom stable.")
+@click.option("--json", "out", type=path(dir_okay=False), metavar="FILE", help="Also write the report here.")
+def bench_peers(names: tuple[str, ...], device: str, quick: bool, out: Path | None) -> None:
+    """Time the same network on the same windows of a prepared image: the engine, MONAI, nnunetv2, plain ONNX Runtime.
+
+    One process a model; labels are compared first. A library that is not installed is said. Exits with 1 if labels
+    differ.
+
+    \b
+    Example:
+      umd-engine bench peers --model nnunet --json peers.json
+    """
+    from umd_engine.bench.command import perform
+    from umd_engine.bench.peers import BASELINE, benches
+    from umd_engine.engine.backends.device import resolve_device
+
+    sys.exit(perform(benches(names, str(resolve_device(device))), quick, out, baseline=BASELINE))
+
+
 @bench.command("compare")
 @click.argument("before", type=path())
 @click.argument("after", type=path())
