@@ -66,7 +66,7 @@ def _stand_in(device: torch.device) -> Case:
     from umd_engine.bench.backends.cases import CASES
 
     unit = CASES["nnunet"].make(False)
-    image = torch.randn((1, 96, 96, 64), generator=torch.Generator().manual_seed(0)).to(device)
+    image = torch.randn((1, 96, 64, 64), generator=torch.Generator().manual_seed(0)).to(device)
     return _nnunet("stand-in weights", unit, image)
 
 

@@ -37,7 +37,7 @@ def entries(model: str, device: str) -> list[Entry]:
 def entry_of(model: str, case: Case, way: Way, expected: Callable[[], torch.Tensor]) -> Entry:
     """A way's row; `expected` are the labels that it is held against."""
 
-    opened: Callable[[], Run] = cache(partial(_warm, way, case))
+    opened: Callable[[], Run] = cache(partial(way.open, case))
 
     def differing(answer: Answer) -> int:
         return int((answer.labels != expected()).sum())
@@ -56,13 +56,6 @@ def entry_of(model: str, case: Case, way: Way, expected: Callable[[], torch.Tens
         model, way.name, case.title, partial(_timed, opened), 0, check, way.peer, way.call,
         device=case.image.device.type, seconds=lambda answer: answer.seconds, counted=counted,
     )  # fmt: skip
-
-
-def _warm(way: Way, case: Case) -> Run:
-    """Opened, and called once: a backend may compile then."""
-    run = way.open(case)
-    run()
-    return run
 
 
 def _timed(opened: Callable[[], Run]) -> Answer:

@@ -89,10 +89,11 @@ def _window_by_window(case: Case, network: Callable[[torch.Tensor], torch.Tensor
 
 
 def monai(case: Case) -> Run:
-    """Its inferer; its Gaussian is centred between voxels, nnU-Net's on one."""
+    """Its inferer, given the weights of all others: its own Gaussian is centred half a voxel away."""
     from monai.inferers import SlidingWindowInferer
 
-    inferer = SlidingWindowInferer(case.patch, BATCH, case.overlap, "gaussian" if case.gaussian else "constant")
+    inferer = SlidingWindowInferer(case.patch, BATCH, case.overlap)
+    inferer.roi_weight_map = case.weights
 
     @torch.inference_mode()
     def run() -> torch.Tensor:
@@ -121,7 +122,9 @@ def nnunet(case: Case) -> Run:
 
 
 LOOP = Way("peer:torch, window by window", loop, 0.0, "network(window), sums in float32, argmax")
-MONAI = Way("peer:MONAI SlidingWindowInferer", monai, 1e-2, f"SlidingWindowInferer(sw_batch_size={BATCH}); argmax")
+MONAI = Way(
+    "peer:MONAI SlidingWindowInferer", monai, 1e-3, f"SlidingWindowInferer(sw_batch_size={BATCH}), our weights; argmax"
+)
 NNUNET = Way("peer:nnunetv2 nnUNetPredictor", nnunet, 1e-2, "predict_sliding_window_return_logits; argmax")
 ONNX = Way("peer:ONNX Runtime, window by window", onnx_runtime, 1e-3, "InferenceSession as it comes; NumPy in and out")
 ENGINES = [Way(f"engine, {name}", partial(engine, name), 1e-3) for name in ("torch", "onnxruntime", "openvino")]
