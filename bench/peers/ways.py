@@ -123,7 +123,7 @@ def nnunet(case: Case) -> Run:
 
 LOOP = Way("peer:torch, window by window", loop, 0.0, "network(window), sums in float32, argmax")
 MONAI = Way(
-    "peer:MONAI SlidingWindowInferer", monai, 1e-3, f"SlidingWindowInferer(sw_batch_size={BATCH}), our weights; argmax"
+    "peer:MONAI SlidingWindowInferer", monai, 1e-3, f"SlidingWindowInferer, batch {BATCH}, the same weights; argmax"
 )
 NNUNET = Way("peer:nnunetv2 nnUNetPredictor", nnunet, 1e-2, "predict_sliding_window_return_logits; argmax")
 ONNX = Way("peer:ONNX Runtime, window by window", onnx_runtime, 1e-3, "InferenceSession as it comes; NumPy in and out")
