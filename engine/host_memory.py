@@ -40,6 +40,12 @@ def wanted(environment: Mapping[str, str]) -> bool:
     return sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
 
 
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a process on another machine needs in its environment to have the allocator of one with this environment."""
+    theirs = wanted(environment) or environment.get(SWITCH) == "kept"
+    return {**SETTINGS, SWITCH: "kept"} if theirs else {}
+
+
 def repeatable(command: list[str]) -> bool:
     """Whether a Python command line names a script, a module or code, and not standard input."""
     return len(command) > 1 and "-" not in command[1:2] and bool(sys.executable)
