@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from asked_model import CubeModel, CubeRequest, clicks_of, evaluate, make_pairs, prompts
 from click.testing import CliRunner
-from cohort import MODEL, make_cohort, write_manifest, write_scan
+from cohort import MODEL, command_of, make_cohort, write_manifest, write_scan
 from s3_common import SECRET, s3_server
 
 from umd_engine.cli import main
 from umd_engine.data.manifest import read_manifest
 from umd_engine.engine.cluster import Cluster
+from umd_engine.engine.fault import SWITCH
 from umd_engine.evaluation.lock import only_writer
 from umd_engine.evaluation.run import Evaluation, Settings
 from umd_engine.evaluation.run_folder import home
@@ -119,11 +120,36 @@ def test_a_worker_that_is_killed_costs_no_row(tmp_path):
     manifest = make_cohort(tmp_path / "cohort", 6)
     umd("evaluate", manifest, "--out", tmp_path / "alone", *NNUNET)
     run = tmp_path / "spread"
-    command = [sys.executable, "-m", "umd_engine.cli", "evaluate", manifest, "--out", run, *NNUNET]
-    running = subprocess.Popen([*map(str, command), "--cluster", "local:2"], stdout=subprocess.DEVNULL)
+    running = subprocess.Popen(command_of(manifest, run, "--cluster", "local:2"), stdout=subprocess.DEVNULL)
     killed = kill_a_worker(running)
     assert running.wait(300) == 0 and killed
     assert rows_of(run) == rows_of(tmp_path / "alone")
+
+
+@pytest.mark.full
+@pytest.mark.faults
+@pytest.mark.parametrize("place", ["read:2", "prepare:2", "forward:4", "collect:3", "program:3", "store:2"])
+def test_a_kill_in_any_stage_leaves_every_row_once(tmp_path, place):
+    """All stages are a worker's but the store, which is the driver's: its workers end with it."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    manifest, run, mark = make_cohort(tmp_path / "cohort", 6), tmp_path / "run", tmp_path / "struck"
+    umd("evaluate", manifest, "--out", tmp_path / "alone", *NNUNET)
+    command = command_of(manifest, run, "--cluster", "local:2")
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, SWITCH: f"{place}@{mark}"})
+    workers = set()
+    while running.poll() is None:
+        workers |= {pid for pid in descendants(running.pid) if b"ray::Worker" in title_of(pid)}
+        time.sleep(0.1)
+    assert mark.exists()
+    if place.startswith("store"):
+        assert running.returncode == -signal.SIGKILL and 0 < len(rows_of(run)) < 6 * 4
+        wait_for(lambda: not any(title_of(pid) for pid in workers), seconds=60)
+        umd("evaluate", manifest, "--out", run, *NNUNET, "--cluster", "local:2")
+    else:
+        assert running.returncode == 0 and len(workers) == 3
+    assert rows_of(run) == rows_of(tmp_path / "alone") and not any(
+        row["status"] == "worker-died" for row in rows_of(run)
+    )
 
 
 @pytest.mark.full
@@ -132,9 +158,8 @@ def test_a_worker_that_is_killed_costs_no_row(tmp_path):
 def test_the_first_signal_finishes_what_is_in_flight(tmp_path, number):
     pytest.importorskip("ray", reason="Ray is not installed")
     manifest, run = make_cohort(tmp_path / "cohort", 16), tmp_path / "run"
-    command = [sys.executable, "-m", "umd_engine.cli", "evaluate", manifest, "--out", run, *NNUNET]
     running = subprocess.Popen(
-        [*map(str, command), "--cluster", "local:2"],
+        command_of(manifest, run, "--cluster", "local:2"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -171,7 +196,7 @@ def kill_a_worker(running) -> bool:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and running.poll() is None:
         for pid in descendants(running.pid):
-            if b"ray::Worker.exchange" in command_of(pid):
+            if b"ray::Worker.exchange" in title_of(pid):
                 os.kill(pid, signal.SIGKILL)
                 return True
         time.sleep(0.02)
@@ -185,7 +210,7 @@ def descendants(pid):
         yield from descendants(child)
 
 
-def command_of(pid) -> bytes:
+def title_of(pid) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -256,9 +281,9 @@ def test_a_store_that_cannot_be_uploaded_stays_here(tmp_path, monkeypatch):
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "run").mkdir()
-    run = Path(f"file://{tmp_path}/run/store")
+    run = Path(f"file://{tmp_path}/run")
     with pytest.raises(StoreError, match="the rows are safe in"), uploading(run) as here, Store(here / "store.sqlite"):
-        (tmp_path / "run" / "store").write_text("a file where the folder should be")
+        (tmp_path / "run" / "store.sqlite").mkdir()  # a folder where the file should be
     assert (here / "store.sqlite").exists()
 
 
