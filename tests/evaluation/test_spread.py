@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -111,6 +112,42 @@ def test_rows_and_masks_are_those_of_one_process(cohort, models, alone, tmp_path
     predicted = tmp_path / "predicted"
     umd("predict", cohort, "--out", predicted, *models, "--cluster", "local:1", code=1)
     assert all((predicted / mask).read_bytes() == (alone / mask).read_bytes() for mask in masks)
+
+
+@pytest.fixture
+def head(monkeypatch, tmp_path):
+    """`ray start --head` with a Ray Client server on a port of this machine, and a token of its own."""
+    for package in ("ray", "grpc"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    (tmp_path / "token").write_text("a-token-of-32-characters-or-more")
+    ports = {name: free_port() for name in ("--port", "--ray-client-server-port")}
+    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", "--disable-usage-stats"]
+    options = ["--num-cpus=2", f"--object-store-memory={80 << 20}", "--include-dashboard=false"]
+    options += [f"{name}={port}" for name, port in ports.items()]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    process = subprocess.Popen([*command, *options], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        yield f"ray://127.0.0.1:{ports['--ray-client-server-port']}"
+    finally:
+        process.terminate()  # ends what it started
+        process.communicate(timeout=60)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.full
+def test_rows_through_a_ray_client_server_are_those_of_one_process(head, cohort, alone, models, tmp_path):
+    port = int(head.rpartition(":")[2])
+    wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, seconds=60)
+    run = tmp_path / "spread"
+    command = [sys.executable, "-m", "umd_engine.cli", "evaluate", cohort, "--out", run, *models, "--save-masks"]
+    ended = subprocess.run([*map(str, command), "--cluster", head], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 1 and "s002" in ended.stderr, ended.stderr  # the damaged scan
+    assert rows_of(run) == rows_of(alone) and files_of(run) == files_of(alone)
 
 
 @pytest.mark.full
