@@ -129,11 +129,25 @@ def bench_plan(subjects: int, out: Path | None) -> None:
     type=click.IntRange(min=1),
     help="Processes it prepares and exports with, each of 10 GB for a full-size CT.",
 )
+@click.option(
+    "--ray-python",
+    "ray",
+    envvar="UMD_ENGINE_RAY_PYTHON",
+    type=path(),
+    metavar="PYTHON",
+    help="An interpreter with umd-engine[cluster], if this one has no Ray.",
+)
 @click.option("--scans", type=path(file_okay=False), metavar="FOLDER", help="Phantoms, made if it is not there.")
 @click.option("--quick", is_flag=True, help="One small pair, every row timed once: a look.")
 @click.option("--json", "out", type=path(dir_okay=False), metavar="FILE", help="Also write the report here.")
 def bench_pipeline(
-    pairs: int, python: Path | None, workers: int, scans: Path | None, quick: bool, out: Path | None
+    pairs: int,
+    python: Path | None,
+    workers: int,
+    ray: Path | None,
+    scans: Path | None,
+    quick: bool,
+    out: Path | None,
 ) -> None:
     """Time the whole job on phantoms with the demo's networks, next to nnunetv2 and a MONAI loop; masks compared first.
 
@@ -149,7 +163,7 @@ def bench_pipeline(
     from umd_engine.bench.pipeline import BASELINE, benches, rule
     from umd_engine.bench.pipeline.summary import summarize
 
-    listed = benches(1 if quick else pairs, "small" if quick else "full", python, workers, scans)
+    listed = benches(1 if quick else pairs, "small" if quick else "full", python, workers, scans, ray)
     sys.exit(perform(listed, quick, out, summarize, BASELINE, rule(quick)))
 
 
