@@ -172,7 +172,7 @@ class Cluster:
                 socket.create_connection((host, int(port)), REACH_S).close()  # Ray itself would try for minutes
             self._ray.init(**options, log_to_driver=log.isEnabledFor(logging.INFO), logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError) as error:
-            mend = "start one with `ray start --head`, or give local:N"
+            mend = f"start one with `ray start --head`, have its {TOKEN} here, or give local:N"
             raise BackendError(f"no Ray cluster: {error}", where=f"--cluster {self.address}", mend=mend) from None
         finally:
             if threading.current_thread() is threading.main_thread():  # Ray's handler ends the process at once

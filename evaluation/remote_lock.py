@@ -128,7 +128,7 @@ def only_driver(
 
 
 def _silent_s(holder: dict[str, Any]) -> float:
-    return time.time() - float(holder.get("alive", 0))
+    return max(0.0, time.time() - float(holder.get("alive", 0)))  # the other's clock may be ahead
 
 
 def _name_of(here: Path) -> str:
