@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 SHOWN = 10
+STEPS = ("", "k", "M", "G", "T", "P", "E")
 
 
 def counted(number: int, noun: str) -> str:
     """A number and its noun: "1 fault", "2 faults"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def short(number: float) -> str:
+    """Three digits and a step of a thousand: 7249400 is "7.25 M"."""
+    place = 0
+    while float(f"{number:.3g}") >= 1000 and place < len(STEPS) - 1:
+        number, place = number / 1000, place + 1
+    return f"{number:.3g} {STEPS[place]}"
 
 
 def unknown_ids(ids: Sequence[int], label_set: str) -> str:

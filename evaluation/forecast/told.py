@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from umd_engine.data.words import short
 from umd_engine.engine.simulate import STAGES, Simulated
 from umd_engine.evaluation.forecast.forecast import ModelForecast
 from umd_engine.evaluation.forecast.planning import Told
@@ -17,7 +18,6 @@ COLUMNS = ("model", "cases", "calls", "at least to at most", "FLOP", "moved", "d
 ASKED = ("model", "cases", "calls", "at least to at most", "FLOP", "moved")
 HELD = ("model", "device", "host", "disk", "alone")
 RUNS = ("devices", "time", "binding stage", "share of the time of a stage's workers")
-STEPS = ("", "k", "M", "G", "T", "P", "E")
 Line = tuple[str, ...]
 
 
@@ -108,14 +108,6 @@ def _cells(model: ModelForecast) -> Line:
         f"{short(model.disk)}B",
         _time(model.seconds),
     )
-
-
-def short(number: float) -> str:
-    """Three digits and a step of a thousand: 7249400 is "7.25 M"."""
-    place = 0
-    while float(f"{number:.3g}") >= 1000 and place < len(STEPS) - 1:
-        number, place = number / 1000, place + 1
-    return f"{number:.3g} {STEPS[place]}"
 
 
 def _time(seconds: float) -> str:

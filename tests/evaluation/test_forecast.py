@@ -11,10 +11,10 @@ from cohort import MODEL, make_cohort, write_manifest, write_scan
 
 from umd_engine.cli import main
 from umd_engine.data.manifest import read_manifest
+from umd_engine.data.words import short
 from umd_engine.evaluation.forecast import planning
 from umd_engine.evaluation.forecast.measure import sampled
 from umd_engine.evaluation.forecast.scans import PETCT, PETMRI, planned, umd_scans
-from umd_engine.evaluation.forecast.told import short
 from umd_engine.evaluation.forecast.works import planned_cases
 from umd_engine.evaluation.run import Evaluation, Settings
 
