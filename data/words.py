@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 SHOWN = 10
 STEPS = ("", "k", "M", "G", "T", "P", "E")
@@ -26,3 +26,9 @@ def unknown_ids(ids: Sequence[int], label_set: str) -> str:
     listed = ", ".join(map(str, ids[:SHOWN])) + (", ..." if len(ids) > SHOWN else "")
     subject = f"id {listed} is" if len(ids) == 1 else f"ids {listed} are"
     return f"{subject} not in label set '{label_set}'"
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table; a bar within a cell is kept from ending it."""
+    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    return [*lines, *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)]

@@ -14,7 +14,7 @@ from typing import Any
 
 from umd_engine.bench.floor.table import seconds
 from umd_engine.bench.profile.result import ScanRow, UnitRow
-from umd_engine.bench.profile.told import shares, three, way
+from umd_engine.bench.profile.told import shares, three, unit_of, way
 from umd_engine.data.words import short
 
 # Okabe and Ito's colours, told apart by the colour-blind, on white and on black; the last is not theirs
@@ -72,7 +72,7 @@ def latencies(rows: Sequence[UnitRow]) -> Chart | None:
     if not measured:
         return None
     several = len({way(row) for row, _ in measured}) > 1
-    names = [f"{row.unit} x{row.batch}" + (f" ({way(row)})" if several else "") for row, _ in measured]
+    names = [f"{unit_of(row)} x{row.batch}" + (f" ({way(row)})" if several else "") for row, _ in measured]
     data = [_calls(name, latency.samples) for name, (_, latency) in zip(names, measured, strict=True)]
     layout = {
         "showlegend": False,
@@ -174,7 +174,11 @@ def _stage(row: ScanRow, stage: str) -> str:
     took = row.stages.get(stage)
     if took is None:
         return ""
-    of_it = [f"{text_of(unit)} {seconds(spent)}" for unit, spent in row.forward.items()] if stage == "forward" else []
+    of_it = (
+        [f"{text_of(unit_of(row, unit))} {seconds(spent)}" for unit, spent in row.forward.items()]
+        if stage == "forward"
+        else []
+    )
     return "<br>".join([f"{stage} {seconds(took)}", *of_it])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from umd_engine.bench.floor.table import seconds
 from umd_engine.bench.profile.result import Energy, Memory, Profile, ScanRow, UnitRow
@@ -17,6 +16,7 @@ from umd_engine.bench.profile.told import (
     percent,
     shares,
     three,
+    unit_of,
     way,
 )
 from umd_engine.data.words import short
@@ -40,18 +40,14 @@ class Grid:
     unknown: tuple[str, ...] = ()
 
 
-def units(profile: Profile, rows: Iterable[UnitRow]) -> Iterator[Grid]:
-    """One a model and way of running it."""
-    for (model, how), group in groupby(rows, key=lambda row: (row.model, way(row))):
-        listed = list(group)
-        cells = [dict(_unit(profile, row)) for row in listed]
-        yield _grid(
-            f"{model}: units ({how})",
-            "One call of a network on a batch; shares are of the best rates measured on this device.",
-            cells,
-            2,
-            _sources(row.energy for row in listed),
-        )
+def units(profile: Profile, rows: Sequence[UnitRow]) -> Iterator[Grid]:
+    """One a way of running them; the model is a column where there are several."""
+    several = len({row.model for row in rows}) > 1
+    for how in dict.fromkeys(way(row) for row in rows):
+        group = [row for row in rows if way(row) == how]
+        cells = [{**({"model": row.model} if several else {}), **dict(_unit(profile, row))} for row in group]
+        caption = "One call of a network on a batch; shares are of the best rates measured on this device."
+        yield _grid(f"Units ({how})", caption, cells, 2 + several, _sources(row.energy for row in group))
 
 
 def scans(profile: Profile) -> Iterator[Grid]:
@@ -72,9 +68,12 @@ def stages(row: ScanRow) -> Grid:
     for stage, share in shares(row.stages).items():
         rows.append((stage, seconds(row.stages[stage]), f"{share:.0%}"))
         if stage == "forward":
-            rows += [(f"  of it {unit}", seconds(took), "") for unit, took in row.forward.items()]
+            rows += [
+                (f"  of it {unit.removeprefix(row.model + '.')}", seconds(took), "")
+                for unit, took in row.forward.items()
+            ]
     caption = "Seconds of each stage. Stages overlap, so they may add up to more than the scan takes."
-    return Grid(f"{row.model}: stages of {row.scan}", caption, ("stage", "time", "share"), tuple(rows))
+    return Grid(f"{row.model}, {row.scan}: stages ({way(row)})", caption, ("stage", "time", "share"), tuple(rows))
 
 
 def ceilings(profile: Profile) -> Iterator[Grid]:
@@ -104,7 +103,7 @@ def _grid(title: str, caption: str, cells: Sequence[dict[str, str]], keys: int, 
 
 
 def _unit(profile: Profile, row: UnitRow) -> Iterator[tuple[str, str]]:
-    yield from (("unit", row.unit), ("batch", str(row.batch)))
+    yield from (("unit", unit_of(row)), ("batch", str(row.batch)))
     yield from _latency(row)
     yield "windows/s", three(row.windows_s)
     yield "marks", ", ".join(marks(row))
@@ -118,6 +117,7 @@ def _unit(profile: Profile, row: UnitRow) -> Iterator[tuple[str, str]]:
     yield "cold", seconds(sum(row.cold.values())) if row.cold else NONE
     yield "energy", _joules(row.energy)
     yield "file", _bytes(row.file)
+    yield "overhead", percent(row.overhead)
 
 
 def _whole(row: ScanRow) -> Iterator[tuple[str, str]]:
@@ -131,7 +131,7 @@ def _whole(row: ScanRow) -> Iterator[tuple[str, str]]:
     yield "cost of 1000", NONE if row.cost is None else f"{row.cost:,.2f}"
     known = [dice for dice in row.dice.values() if dice is not None]
     yield "least Dice", f"{min(known):.4f}" if known else NONE
-    yield "overhead", NONE if row.overhead is None else f"{row.overhead:.1%}"
+    yield "overhead", percent(row.overhead)
 
 
 def _latency(row: UnitRow | ScanRow) -> Iterator[tuple[str, str]]:

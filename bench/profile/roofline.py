@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from umd_engine.bench.profile.charts import COLOURS, FAINT, INK, Chart, Trace, log_axis, text_of
 from umd_engine.bench.profile.result import Ceilings, Profile, UnitRow
-from umd_engine.bench.profile.told import roof, three
+from umd_engine.bench.profile.told import roof, three, unit_of
 from umd_engine.data.words import short
 
 # one a size of batch, the last for all larger ones
@@ -28,7 +28,7 @@ def roofline(profile: Profile, rows: Sequence[UnitRow]) -> Chart | None:
         "xaxis": {"title": {"text": "FLOP for each byte moved"}, **log_axis(data, "x", short)},
         "yaxis": {"title": {"text": "FLOP/s"}, **log_axis(data, "y", short)},
     }
-    told = "; ".join(f"{row.unit} at batch {row.batch}: {short(row.flop_s or 0)}FLOP/s" for row in dots)
+    told = "; ".join(f"{unit_of(row)} at batch {row.batch}: {short(row.flop_s or 0)}FLOP/s" for row in dots)
     shapes = ", ".join(f"{SIGNS[place]} of {batch}" for place, batch in enumerate(_batches(dots)[: len(SIGNS)]))
     note = f"A dot is a unit on a batch ({shapes}). Lines: what this machine was seen to reach."
     return Chart("How near it comes to what the machine can do", note, told, 380, data, layout)
@@ -74,8 +74,8 @@ def _line(x: list[float], y: list[float], name: str, labelled: int) -> Trace:
 
 def _dots(rows: Sequence[UnitRow]) -> list[Trace]:
     batches, data = _batches(rows), []
-    for number, unit in enumerate(dict.fromkeys(row.unit for row in rows)):
-        same = [row for row in rows if row.unit == unit]
+    for number, unit in enumerate(dict.fromkeys(unit_of(row) for row in rows)):
+        same = [row for row in rows if unit_of(row) == unit]
         best = max(same, key=lambda row: row.flop_s or 0)
         data.append(
             {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from umd_engine.bench.floor.table import seconds
 from umd_engine.bench.profile.result import RED, Profile, ScanRow, UnitRow
 from umd_engine.bench.profile.told import (
+    Row,
     compute_share,
     computed_in,
     copy_share,
@@ -17,10 +18,13 @@ from umd_engine.bench.profile.told import (
     rows_of,
     shares,
     three,
+    unit_of,
     way,
     without_figure,
 )
 from umd_engine.data.words import counted, short
+
+NEAR = 0.5  # of a ceiling
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def _warnings(profile: Profile) -> Iterator[Sentence]:
 def _scans(profile: Profile) -> Iterator[Sentence]:
     for row in profile.scans:
         if row.seconds:
-            took = f"{seconds(row.seconds.p50)} for {row.scan}, {three(row.scans_h)} scans/h ({way(row)})."
+            took = f"{seconds(row.seconds.p50)} for {row.scan}, {three(row.scans_h)} scans/h{_way(profile, row)}."
             yield Sentence(row.model, f"{took} {_binding(profile, row)}".strip())
 
 
@@ -65,11 +69,16 @@ def _binding(profile: Profile, row: ScanRow) -> str:
         if stage != "forward" or not row.forward:
             return f"{share:.0%} of its stages' time is {stage}: that binds it."
         unit, most = next(iter(shares(row.forward).items()))
-        return (
-            f"{share:.0%} of its stages' time is forward, {most:.0%} of that in {unit}: that binds it. "
-            f"{_nearest(profile, row, unit)}"
-        )
+        binds = f"{share:.0%} of its stages' time is forward, {most:.0%} of that in {unit_of(row, unit)}"
+        return f"{binds}: that binds it. {_nearest(profile, row, unit)}"
     return ""
+
+
+def _way(profile: Profile, row: Row) -> str:
+    """How it was run where rows differ in that, and whether it was scaled, in brackets."""
+    several = len({way(other) for other in rows_of(profile)}) > 1
+    told = [way(row)] * several + ["scaled"] * (row.scaled != 1)
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _nearest(profile: Profile, scan: ScanRow, unit: str) -> str:
@@ -86,7 +95,9 @@ def _units(profile: Profile) -> Iterator[Sentence]:
     rows = [row for row in profile.units if row.latency and row.model not in told]
     for model in dict.fromkeys(row.model for row in rows):
         row = max((row for row in rows if row.model == model), key=lambda row: ((row.flops or 0), row.windows_s or 0))
-        rate = f"{row.unit} computes {three(row.windows_s)} windows/s at batch {row.batch} ({way(row)})."
+        rate = (
+            f"{three(row.windows_s)} windows/s by {unit_of(row)} ({way(row)}{'; scaled' if row.scaled != 1 else ''})."
+        )
         yield Sentence(model, f"{rate} {_reached(profile, row)}".strip())
 
 
@@ -94,12 +105,11 @@ def _reached(profile: Profile, row: UnitRow) -> str:
     most, share = roof(profile.ceilings.get(row.device), computed_in(row)), compute_share(profile, row)
     if row.flop_s is None or most is None or share is None:
         return ""
-    copied = copy_share(profile, row)
-    moves = f" and {percent(copied)} of the copy rate" if copied else ""
-    nearer = f"; {'memory' if copied > share else 'computing'} is the nearer ceiling" if copied else ""
+    copied = copy_share(profile, row) or 0.0
+    near = "neither is near" if max(share, copied) < NEAR else f"{'copying' if copied > share else 'computing'} is near"
     return (
-        f"At batch {row.batch} it reaches {percent(share)} of the {computed_in(row)} ceiling "
-        f"({short(row.flop_s)}FLOP/s of {short(most)}FLOP/s){moves}{nearer}."
+        f"At batch {row.batch} it computes {percent(share)} of the {computed_in(row)} ceiling "
+        f"({short(row.flop_s)}FLOP/s of {short(most)}FLOP/s) and moves {percent(copied)} of the copy rate: {near}."
     )
 
 

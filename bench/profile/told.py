@@ -11,7 +11,7 @@ Row = UnitRow | ScanRow
 NONE = "-"
 MARKS = {
     "emulated": "the device does not compute in this precision: operators cast to fp32 and back",
-    "scaled": "the first call took too long, so a smaller input was run; x8: the unit itself has 8 times its FLOPs",
+    "scaled": "an input smaller than its own was run, and figures are of that; x8: its own has 8 times the FLOPs",
     "unstable": "no three windows in a row agreed within 5 %; in brackets the fastest and the slowest call",
     "bimodal": "the calls fall into two groups; p50 may describe neither",
 }
@@ -19,6 +19,11 @@ MARKS = {
 
 def rows_of(profile: Profile) -> tuple[Row, ...]:
     return (*profile.units, *profile.scans)
+
+
+def unit_of(row: Row, unit: str = "") -> str:
+    """The name of its unit, or of `unit`, without that of the model, which units carry too."""
+    return (row.unit if isinstance(row, UnitRow) else unit).removeprefix(f"{row.model}.")
 
 
 def latency_of(row: Row) -> Latency | None:
@@ -30,9 +35,10 @@ def marks(row: Row) -> list[str]:
     latency = latency_of(row)
     found = ["emulated"] if row.emulated else []
     if row.scaled != 1:
-        found.append(f"scaled x{row.scaled:.3g}")
+        found.append(f"scaled x{three(row.scaled)}")
     if latency and row.status == UNSTABLE:
-        found.append(f"unstable ({seconds(min(latency.samples))} to {seconds(max(latency.samples))})")
+        spread = f"{seconds(min(latency.samples))} to {seconds(max(latency.samples))}"
+        found.append(f"unstable ({spread if len(latency.samples) > 1 else 'one call'})")
     if latency and latency.bimodal:
         found.append("bimodal")
     return found
@@ -52,7 +58,7 @@ def without_figure(profile: Profile) -> Iterator[tuple[str, str, str]]:
     """Name, status and reason of every row that has no latency."""
     for row in rows_of(profile):
         if latency_of(row) is None:
-            what = row.unit if isinstance(row, UnitRow) else row.scan
+            what = unit_of(row) if isinstance(row, UnitRow) else row.scan
             yield f"{row.model}, {what}, batch {row.batch} ({way(row)})", row.status, row.reason
 
 

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from umd_engine.data.words import short
+from umd_engine.data.words import markdown_table, short
 from umd_engine.engine.simulate import STAGES, Simulated
 from umd_engine.evaluation.forecast.forecast import ModelForecast
 from umd_engine.evaluation.forecast.planning import Told
@@ -61,7 +61,8 @@ def markdown(told: Told) -> str:
     found = told.forecast
     runs = [_run(devices, run) for devices, run in found.runs.items()]
     models = [_cells(model) for model in found.models]
-    lines = [*_table(RUNS, runs), "", *_table(COLUMNS, models), "", *(f"- {line}" for line in notes(told))]
+    tables = [*markdown_table(RUNS, runs), "", *markdown_table(COLUMNS, models)]
+    lines = [*tables, "", *(f"- {line}" for line in notes(told))]
     return "\n".join(lines) + "\n"
 
 
@@ -116,8 +117,3 @@ def _time(seconds: float) -> str:
 
 def _shares(run: Simulated) -> str:
     return ", ".join(f"{stage} {run.share[stage]:.0%}" for stage in STAGES)
-
-
-def _table(head: Sequence[str], rows: Sequence[Line]) -> list[str]:
-    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
-    return [*lines, *(f"| {' | '.join(row)} |" for row in rows)]
