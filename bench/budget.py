@@ -200,11 +200,13 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), title=title, title_justify="left")
     for column in COLUMNS:
         table.add_column(column, justify="left" if column in COLUMNS[:4] else "right", no_wrap=True)
-    for name, group in groupby(rows, key=lambda row: row.model):
+    for _, group in groupby(rows, key=lambda row: row.model):
         listed = list(group)
         best = min((row for row in listed if row.fit), key=_seconds_of, default=None)
         for row in listed:
-            table.add_row(*_cells(row, named=row is listed[0]), style="bold" if row is best else "", end_section=row is listed[-1])
+            table.add_row(
+                *_cells(row, named=row is listed[0]), style="bold" if row is best else "", end_section=row is listed[-1]
+            )
     return table
 
 

@@ -11,8 +11,12 @@ from umd_engine.commands.options import path, whole_numbers
 
 
 @click.group(invoke_without_command=True)
-@click.option("--budget", metavar="8GB", help="Instead: which models fit a card of that size, how, and how long they take.")
-@click.option("--model", "names", multiple=True, metavar="NAME[=PATH]", help="With --budget: only this model; repeatable.")
+@click.option(
+    "--budget", metavar="8GB", help="Instead: which models fit a card of that size, how, and how long they take."
+)
+@click.option(
+    "--model", "names", multiple=True, metavar="NAME[=PATH]", help="With --budget: only this model; repeatable."
+)
 @click.option("--device", metavar="PROFILE", help="With --budget: whose speed is taken, e.g. rtx4060.")
 @click.option("--json", "out", type=path(dir_okay=False), metavar="FILE", help="With --budget: also write it here.")
 @click.pass_context

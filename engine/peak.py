@@ -22,7 +22,7 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def peak(unit: Unit, batch: int = 1, precision: str = "fp32") -> int:
-    """Bytes of the tensors of one call of the torch backend, but the unit's weights: inputs, what lies between, outputs.
+    """Bytes that one call of the torch backend holds, weights left out: inputs, what lies between, outputs.
 
     In fp16 and bf16 types are those of autocast on CUDA, with its copies of weights. What libraries allocate inside of
     an operator (cuDNN's workspaces) is not seen, and attention is taken as its products: a fused one needs less.

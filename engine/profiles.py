@@ -146,7 +146,9 @@ def find_profile(name: str) -> Profile:
 def holding(nbytes: int) -> Profile:
     """The profile whose memory is the nearest that is not below `nbytes`; the largest where none is."""
     large = [profile for profile in PROFILES.values() if profile.memory >= nbytes]
-    return min(large or [max(PROFILES.values(), key=lambda one: one.memory)], key=lambda one: (one.memory, one.flops["fp16"]))
+    return min(
+        large or [max(PROFILES.values(), key=lambda one: one.memory)], key=lambda one: (one.memory, one.flops["fp16"])
+    )
 
 
 def this_machine() -> Profile:

@@ -176,15 +176,16 @@ def plan(
     found = forecast(cases, setup, faults_of(cohort.faults, models))
     if found.every > 1:
         assumed.append(f"every {found.every}th scan by size is simulated, and its time taken {found.every} times")
-    return Told(found, device, tuple(assumed), tuple(_too_large(cases, settings, profile)))
+    warnings = () if profile is None else tuple(_too_large(cases, settings, profile))
+    return Told(found, device, tuple(assumed), warnings)
 
 
-def _too_large(cases: Sequence[PlannedCase], settings: Settings, profile: Profile | None) -> Iterator[str]:
-    """Of each model that may need more than the named device has; what this machine has free is its budget."""
+def _too_large(cases: Sequence[PlannedCase], settings: Settings, profile: Profile) -> Iterator[str]:
+    """Of each model that may need more than the device has."""
     of_model: dict[str, list[PlannedCase]] = defaultdict(list)
     for one in cases:
         of_model[one.case.model.name].append(one)
-    for name, mine in of_model.items() if profile is not None else ():
+    for name, mine in of_model.items():
         with suppress(BackendError):  # a file, whose calls are not known
             needed = need(mine, settings.batch_size, settings.precision).total
             if needed > profile.memory:
