@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -114,7 +113,7 @@ def perform(models: Sequence[str], nbytes: int, profile: Profile | None = None, 
     found = budget(models, nbytes, profile)
     if out is not None:
         with atomic_file(out) as file:
-            file.write((json.dumps(as_json(found), indent=1) + "\n").encode())
+            file.write((json.dumps(asdict(found), indent=1) + "\n").encode())
     show(found)
     return 0
 
@@ -159,8 +158,11 @@ def _rows(model: Model | PromptedModel, scan: PlannedScan, nbytes: int, card: Pr
 
 
 def _fit(cases: Sequence[PlannedCase], precision: str, nbytes: int, card: Profile, spill: bool) -> Fit | None:
-    """The largest batch that fits; None where none does, or nothing could move to the host."""
-    for batch in BATCHES:
+    """The largest batch that fits; None where none does, or nothing could move to the host.
+
+    The engine moves sums only where one item of a batch does not fit, so then the batch is 1.
+    """
+    for batch in (1,) if spill else BATCHES:
         found = need(cases, batch, precision, spill)
         if spill and not found.spilled:
             return None
@@ -180,11 +182,6 @@ def _seconds(cases: Sequence[PlannedCase], setup: Setup) -> float:
     return found.seconds / SIMULATED
 
 
-def as_json(found: Budget) -> dict[str, Any]:
-    """Everything, JSON-able: bytes and seconds as they are."""
-    return asdict(found)
-
-
 def show(found: Budget) -> None:
     """A table a scan on standard output; of each model the fastest way in bold."""
     console = Console()
@@ -192,8 +189,9 @@ def show(found: Budget) -> None:
     console.print(f"{found.nbytes / 1e9:g} GB of a device, times of {found.profile}{chosen}", highlight=False)
     for kind, told in found.scans.items():
         console.print(_table(told, [row for row in found.rows if row.scan == kind]))
-    for line in found.assumed:
-        console.print(f"- {line}", highlight=False)
+    faults = dict.fromkeys(f"{row.model}: {row.reason}" for row in found.rows if row.reason)
+    for line in (*faults, *found.assumed):
+        console.print(f"- {line}", highlight=False, markup=False)
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:
@@ -219,7 +217,7 @@ def _cells(row: Row, named: bool) -> tuple[str, ...]:
     what = (row.model if named else "", patch if named else "", row.precision)
     if row.fit is None:
         least = f">= {row.least / 1e9:.1f} GB" if row.least is not None else ""
-        return (*what, row.reason or "no", least, "", "")
+        return (*what, "unknown" if row.reason else "no", least, "", "")
     fit = row.fit
     way = f"batch {fit.batch}{', host' if fit.spilled else ''}"
     return (*what, way, f"{fit.nbytes / 1e9:.1f} GB", _time(fit.seconds), _time(HUNDRED * fit.seconds))

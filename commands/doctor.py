@@ -30,4 +30,4 @@ def doctor(devices: tuple[str, ...], as_json: bool) -> None:
         click.echo(found.json)
     else:
         show(found)
-    sys.exit(not found.healthy)
+    sys.exit(int(not found.healthy))

@@ -50,9 +50,10 @@ def tally(unit: Unit, batch: int = 1) -> Tally:
     """
     check_countable(unit)
     held = slots_of(unit.module)
-    counter = _Counter()
+    state = {name: tensor.to("meta") for name, tensor in held.items()}
+    inputs, counter = inputs_of(unit, batch), _Counter()
     with counter:
-        outputs = called(unit, {name: tensor.to("meta") for name, tensor in held.items()}, inputs_of(unit, batch))
+        outputs = called(unit, state, inputs)
     weights = sum({id(tensor): tensor.nbytes for tensor in held.values()}.values())
     shapes = tuple(tuple(output.shape) for output in outputs)
     return Tally(counter.flops, counter.product_bytes, counter.other_bytes, counter.operators, weights, shapes)

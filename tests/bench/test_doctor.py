@@ -22,9 +22,12 @@ from umd_engine.errors import BackendError
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(autouse=True)
-def own_probes(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])))
+@pytest.fixture(scope="module", autouse=True)
+def own_probes():
+    """Processes of the doctor find the module beside this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
+        yield
 
 
 def asked(*functions, limit=30.0, argument=""):
@@ -42,15 +45,15 @@ def test_what_ends_its_process_is_an_answer_and_the_next_is_asked():
 
 def test_what_hangs_is_ended_with_all_that_it_started(tmp_path):
     start = time.monotonic()
-    hang, after = asked("hangs", "works", limit=4.0, argument=str(tmp_path / "pid"))
-    assert hang.status == FAILS and hang.reason == "no answer within 4 s" and after.status == WORKS
+    hang, after = asked("hangs", "works", limit=3.0, argument=str(tmp_path / "pid"))
+    assert hang.status == FAILS and hang.reason == "no answer within 3 s" and after.status == WORKS
     assert time.monotonic() - start < 60
     started = Path("/proc") / (tmp_path / "pid").read_text() / "stat"
     assert not started.exists() or ") Z " in started.read_text()
 
 
 @pytest.fixture(scope="module")
-def found():
+def found(own_probes):
     """Of entries of our own."""
     command = {"cpu": "pip install it"}
     entries = {
@@ -60,9 +63,7 @@ def found():
         "absent": Needs({"cpu": "no_such_library"}, command),
         "of a GPU": Needs({"cuda": "json"}, {"cuda": ""}),
     }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])))
-        return diagnose(["cpu", "cuda:77"], entries, ["confusion"])
+    return diagnose(["cpu", "cuda:77"], entries, ["confusion"])
 
 
 def test_every_backend_and_device_is_a_row(found):
@@ -102,8 +103,8 @@ def test_every_backend_has_an_entry():
 
 
 @pytest.mark.parametrize("kernel", kernels.KERNELS)
-def test_another_answer_than_the_reference_is_found(kernel):
-    assert kernels.attempt(kernel, "cpu") is None
+def test_a_kernel_gives_the_reference_s_answer(kernel):
+    kernels.attempt(kernel, "cpu")
 
 
 def test_answers_are_compared_number_by_number():

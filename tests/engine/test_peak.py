@@ -48,8 +48,7 @@ def allocated(unit, batch, dtype=None):
     return most + sum(x.nbytes for x in inputs)
 
 
-@pytest.mark.parametrize("name", ["nnunet", "nninteractive", "sat-nano", "vista3d"])
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(("name", "batch"), [("nnunet", 1), ("nnunet", 2), ("nninteractive", 2), ("sat-nano", 1)])
 def test_a_call_holds_what_is_alive(name, batch):
     unit = stand_in_units(name, reduced=True)[0]
     assert peak(unit, batch) == pytest.approx(allocated(unit, batch), rel=0.01)
