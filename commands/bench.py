@@ -10,9 +10,33 @@ import click
 from umd_engine.commands.options import path, whole_numbers
 
 
-@click.group()
-def bench() -> None:
-    """What the parts cost on this machine, next to other libraries."""
+@click.group(invoke_without_command=True)
+@click.option(
+    "--budget", metavar="8GB", help="Instead: which models fit a card of that size, how, and how long they take."
+)
+@click.option(
+    "--model", "names", multiple=True, metavar="NAME[=PATH]", help="With --budget: only this model; repeatable."
+)
+@click.option("--device", metavar="PROFILE", help="With --budget: whose speed is taken, e.g. rtx4060.")
+@click.option("--json", "out", type=path(dir_okay=False), metavar="FILE", help="With --budget: also write it here.")
+@click.pass_context
+def bench(ctx: click.Context, budget: str | None, names: tuple[str, ...], device: str | None, out: Path | None) -> None:
+    """What the parts cost on this machine, next to other libraries.
+
+    \b
+    Example:
+      umd-engine bench --budget 8GB --model nnunet --model vista3d
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    if budget is None:
+        click.echo(ctx.get_help())
+        return
+    from umd_engine.bench.budget import perform
+    from umd_engine.engine.memory import parse_bytes
+    from umd_engine.engine.profiles import find_profile
+
+    sys.exit(perform(names, parse_bytes(budget, "--budget"), None if device is None else find_profile(device), out))
 
 
 @bench.command("kernels")

@@ -21,7 +21,8 @@ def plan(manifest: Path, measure: bool, devices: str, markdown: Path | None, as_
     """Say what a run would cost: calls, FLOPs, bytes, memory and time, without running it.
 
     MANIFEST is a manifest, or "umd": 490 PET/CT and 464 PET/MRI examinations of assumed sizes. --device also takes a
-    device that is not here: h200, h100, a100, l40s, rtx4090. A --model by its name alone needs no checkpoint.
+    device that is not here: h200, h100, a100, l40s, rtx4090, t4, rtx3060, rtx4060. A --model by its name alone needs no
+    checkpoint.
 
     \b
     Examples:

@@ -11,6 +11,7 @@ from umd_engine.engine.profiles import Profile
 from umd_engine.engine.simulate import NOTHING, Task
 from umd_engine.engine.tally import Tally, tally
 from umd_engine.engine.unit import Unit
+from umd_engine.evaluation.forecast.needs import spillable_of
 from umd_engine.evaluation.forecast.works import PlannedCase
 
 PASSES = 2  # times that preparing, and finishing, move what a case declares
@@ -80,10 +81,31 @@ class Derived:
         return cores if self.profile.link is None else 0.0
 
 
+@dataclass(eq=False)
+class Spilled(Derived):
+    """The same with sums in the host's memory: outputs cross the link, and cores add them and make labels of them."""
+
+    def collect(self, unit: Unit, items: int) -> Task:
+        on_device, outputs = super().collect(unit, items), items * _out(unit)
+        there = outputs / (self.profile.link or self.profile.copy) + 3 * outputs / self._host_copy
+        return Task(on_device.seconds + there, self.profile.cores)
+
+    def host(self, planned: PlannedCase) -> tuple[Task, Task, Task, Task, Task]:
+        read, prepare, resume, finish, store = super().host(planned)
+        seconds = finish.seconds + PASSES * spillable_of(planned) / self._host_copy
+        return read, prepare, resume, Task(seconds, self.profile.cores), store
+
+    @property
+    def _host_copy(self) -> float:
+        return self.profile.copy * self.profile.cores
+
+
 def _in_and_out(unit: Unit) -> int:
-    count = counted(unit)
-    given = sum(4 * _product(spec.shape) for spec in unit.inputs)
-    return given + sum(4 * _product(shape) for shape in count.outputs)
+    return sum(4 * _product(spec.shape) for spec in unit.inputs) + _out(unit)
+
+
+def _out(unit: Unit) -> int:
+    return sum(4 * _product(shape) for shape in counted(unit).outputs)
 
 
 def _product(shape: Sequence[int]) -> int:

@@ -29,6 +29,7 @@ def as_json(told: Told) -> dict[str, Any]:
         "bytes_read": found.reads,
         "device": told.device,
         "assumed": list(told.assumed),
+        "warnings": list(told.warnings),
         "models": [vars(model) for model in found.models],
         "runs": [
             {
@@ -72,6 +73,7 @@ def notes(told: Told) -> list[str]:
     units = [f"{name} {source}" for model in found.models for name, source in model.units.items() if source]
     by_model = [f"{model.model}: {text}" for model in found.models for text in (*model.assumed, *model.fails)]
     return [
+        *(f"warning: {line}" for line in told.warnings),
         told.device,
         *told.assumed,
         *by_model,
