@@ -41,17 +41,14 @@ def look(device: torch.device) -> Look:
 
 
 def state_of(before: Look, after: Look) -> State:
-    """Both moments; of processes and load the larger."""
+    """Both moments; of processes the larger number, and the load of before, as afterwards it is our own."""
 
     def both(name: str) -> tuple[float, float] | None:
         first, last = getattr(before, name), getattr(after, name)
         return None if first is None or last is None else (first, last)
 
     others = [moment.others for moment in (before, after) if moment.others is not None]
-    loads = [moment.load for moment in (before, after) if moment.load is not None]
-    return State(
-        both("clock"), both("temperature"), both("power"), max(others, default=None), before.load if loads else None
-    )
+    return State(both("clock"), both("temperature"), both("power"), max(others, default=None), before.load)
 
 
 class Gpu:

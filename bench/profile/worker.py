@@ -17,7 +17,8 @@ from umd_engine.bench.profile.asked import Asked
 from umd_engine.bench.profile.ceilings import TYPES, ceilings
 from umd_engine.bench.profile.result import UnitRow
 from umd_engine.bench.profile.subject import name_of, subject_of
-from umd_engine.bench.profile.units import IN_A_HURRY, PATIENCE, Way, fault, unit_rows
+from umd_engine.bench.profile.trial import Way, fault
+from umd_engine.bench.profile.units import IN_A_HURRY, PATIENCE, unit_rows
 from umd_engine.engine.host_memory import SETTINGS
 from umd_engine.engine.memory import free_on_host
 
