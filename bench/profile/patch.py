@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 from umd_engine.engine.tally import Tally, tally
 from umd_engine.engine.unit import TensorSpec, Unit
@@ -12,6 +13,7 @@ from umd_engine.models.stand_in import STAND_INS, stand_in_units
 MULTIPLE = 32  # voxels, that networks of five halvings take
 
 
+@cache
 def counted(unit: Unit) -> Tally | None:
     """FLOPs and bytes of one item; None for a file of the user's, whose operators are not seen."""
     try:

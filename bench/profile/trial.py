@@ -84,7 +84,8 @@ class Trial:
             self.session = open_unit(unit, way.backend, way.device, way.precision, batches, made)
         opening = time.perf_counter() - start - sum(made.seconds.values())
         self.cold = {"load": opening + (subject.load or 0.0), **made.seconds}
-        self.file = made.file or sum(tensor.nbytes for tensor in unit.module.state_dict().values())
+        tensors = {x.data_ptr(): x.nbytes for x in unit.module.state_dict().values()}  # some have two names
+        self.file = made.file or sum(tensors.values())
         self.before = memory.resident()
         self.first = self._call(self._given(batches[0]))
 

@@ -139,6 +139,7 @@ def test_a_quick_model_is_reduced_and_knows_the_whole() -> None:
     subject = subject_of("nnunet", quick=True)
     (row,) = rows(subject, replace(WAY, batches=(1,)))
     assert subject.weights == STAND_IN and len(subject.protocol) == 32
+    assert row.file == counted(subject.units[0]).weights, "each once, though its decoder holds the encoder too"
     (whole,) = stand_in_units("nnunet", weights=False)
     assert (
         row.flops and math.isclose(row.scaled * row.flops, counted(whole).flops) and row.reason == "a reduced network"
