@@ -16,12 +16,12 @@ from umd_engine.evaluation.forecast.works import PlannedCase
 
 PASSES = 2  # times that preparing, and finishing, move what a case declares
 MOVED = f"preparing and finishing each move the bytes that a case declares {PASSES} times"
-DERIVED, MEASURED = "derived", "measured"
+DERIVED, MEASURED, BENCHED = "derived", "measured", "measured by bench"
 
 
 class Costs(Protocol):
     """Attributes:
-    source: unit name -> "derived" or "measured".
+    source: unit name -> "derived", "measured" or "measured by bench".
     """
 
     source: dict[str, str]
@@ -225,3 +225,34 @@ class Measured:
 
             self.derived = Derived(this_machine(), "fp32", self.source)
         return self.derived
+
+
+@dataclass(eq=False)
+class Benched:
+    """Network calls as a profile of `umd-engine bench` has them; all else, and other units, of other costs.
+
+    Attributes:
+        calls: unit name -> items -> seconds of a call. cores: that a call keeps busy.
+    """
+
+    calls: Mapping[str, Mapping[int, float]]
+    cores: float
+    rest: Costs
+    source: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source = self.rest.source
+
+    def forward(self, unit: Unit, items: int) -> Task:
+        found = self.calls.get(unit.name)
+        if found is None:
+            return self.rest.forward(unit, items)
+        self.source[unit.name] = BENCHED
+        rates = {size: Rate(seconds, seconds * self.cores) for size, seconds in found.items()}
+        return UnitCost(rates, Rate()).call(items).task(1, max(self.cores, 0.1))
+
+    def collect(self, unit: Unit, items: int) -> Task:
+        return self.rest.collect(unit, items)
+
+    def host(self, planned: PlannedCase) -> tuple[Task, Task, Task, Task, Task]:
+        return self.rest.host(planned)

@@ -13,7 +13,7 @@ from umd_engine.engine.memory import budget
 from umd_engine.engine.profiles import Profile, this_machine
 from umd_engine.errors import BackendError, MissingFileError, ModelError, OptionError, UmdEngineError
 from umd_engine.evaluation.cases import Settings
-from umd_engine.evaluation.forecast.costs import MOVED, Costs, Derived, Measured
+from umd_engine.evaluation.forecast.costs import MOVED, Benched, Costs, Derived, Measured
 from umd_engine.evaluation.forecast.forecast import MASK, ROW, Forecast, Setup, faults_of, forecast
 from umd_engine.evaluation.forecast.measure import sampled
 from umd_engine.evaluation.forecast.needs import need
@@ -129,6 +129,7 @@ def plan(
     measured: bool = False,
     bare: Sequence[str] = (),
     home: Path | None = None,
+    benched: Mapping[str, Mapping[int, float]] | None = None,
 ) -> Told:
     """The forecast.
 
@@ -136,11 +137,16 @@ def plan(
         profile: of the device; None: this machine.
         measured: by sample runs on this machine; otherwise derived.
         home: the folder of stored samples.
+        benched: unit name -> items -> seconds of a call, of this machine; they take the place of others.
 
     Raises:
         OptionError: measuring for another device, scans that are assumed, or models without weights; a GPU of this
             machine that is not measured.
     """
+    if benched is not None and profile is not None:
+        raise OptionError(
+            f"a profile of this machine says nothing of {profile.name}", where="--costs", mend="leave --device out"
+        )
     if profile is None and settings.device.type == "cuda" and not measured:
         raise OptionError(
             "what this machine's GPU can do is not known", where="--device", mend="add --measure, or name it, e.g. h200"
@@ -166,6 +172,9 @@ def plan(
         costs = Derived(where, settings.precision)
         device = f"{where.described(settings.precision)}: derived, not measured"
         assumed += [f"{where.name}: {where.source}", MOVED]
+    if benched is not None:
+        costs = Benched(benched, cores if settings.device.type == "cpu" else 0.0, costs)
+        assumed += [f"{len(benched)} units take what umd-engine bench measured of them alone"]
     assumed += [f"{', '.join(bare)}: {NO_WEIGHTS}"] if bare else []
     assumed += [f"a row of the store takes {ROW} bytes, a voxel of a written mask {MASK} bytes"]
     assumed += [
