@@ -3,16 +3,100 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from umd_engine.commands.options import path, whole_numbers
+from umd_engine.errors import OptionError
 
 
-@click.group()
-def bench() -> None:
-    """What the parts cost on this machine, next to other libraries."""
+@click.group(invoke_without_command=True)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME[=PATH]",
+    help="Only this model, with stand-in weights or a checkpoint; repeatable. Default: all.",
+)
+@click.option("--precision", default="fp32", show_default=True, help="fp32, tf32, bf16, fp16 or int8.")
+@click.option("--backend", help="docs/backends.md lists them.  [default: torch; onnxruntime for fp16 on a CPU]")
+@click.option("--batch", "batches", help="Sizes of a batch, separated by commas.  [default: 1,4,8; 1 with --quick]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index].")
+@click.option("--scan", type=path(dir_okay=False), metavar="FILE", help="A CT to run whole scans on.")
+@click.option("--phantom", is_flag=True, help="Run them on a made-up CT, the default.")
+@click.option("--quick", is_flag=True, help="Reduced networks, a small phantom, short windows: a look in a minute.")
+@click.option("--hour", type=click.FloatRange(min=0), metavar="PRICE", help="What an hour of this machine costs.")
+@click.option("--kwh", type=click.FloatRange(min=0), metavar="PRICE", help="What a kilowatt hour costs.")
+@click.option("--watts", type=click.FloatRange(min=0), metavar="W", help="What it draws, where no counter tells.")
+@click.option("--overhead", is_flag=True, help="Also measure what the profiler itself adds.")
+@click.option("--json", "out", type=path(dir_okay=False), metavar="FILE", help="Keep the profile here, row by row.")
+@click.option("--html", type=path(dir_okay=False), metavar="FILE", help="Also write it as a page.")
+@click.pass_context
+def bench(ctx: click.Context, **options: Any) -> None:
+    """What a model costs on this machine: time, memory and energy of its networks and of whole scans.
+
+    Without a command it profiles models. A model by its name alone has stand-in weights: latency and memory do not
+    depend on what they are. Exits with 1 if a check or a run failed. docs/bench.md explains every figure.
+
+    \b
+    Examples:
+      umd-engine bench --quick
+      umd-engine bench --model nnunet=MODEL_FOLDER --precision fp16 --json fp16.json --html fp16.html
+      umd-engine bench --model vista3d --device cuda --batch 1,4,8 --hour 2.50
+    """
+    if ctx.invoked_subcommand is not None:
+        _refuse_options(ctx)
+        return
+    from umd_engine.bench.profile.run import perform
+
+    out, html = options.pop("out"), options.pop("html")
+    sys.exit(perform(_asked(**options), out, html))  # fmt: skip
+
+
+def _refuse_options(ctx: click.Context) -> None:
+    """An option before a command would be lost."""
+    given = [name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        raise OptionError(
+            f"options before '{ctx.invoked_subcommand}' mean nothing to it",
+            where=f"bench {ctx.invoked_subcommand}",
+            mend="give them after it",
+        )
+
+
+def _asked(
+    models: Sequence[str],
+    backend: str | None,
+    batches: str | None,
+    device: str,
+    scan: Path | None,
+    phantom: bool,
+    quick: bool,
+    precision: str,
+    **more: Any,
+) -> Any:
+    from umd_engine.bench.profile.asked import Asked
+    from umd_engine.bench.profile.run import all_models, default_backend
+    from umd_engine.engine.backends.device import resolve_device
+
+    if scan is not None and phantom:
+        raise OptionError("a scan and a phantom", where="--phantom", mend="give one of them")
+    found = resolve_device(device)
+    where = "cpu" if found.type == "cpu" else f"cuda:{found.index or 0}"
+    return Asked(
+        models=tuple(models) or all_models(quick),
+        backend=backend or default_backend(precision, where),
+        precision=precision,
+        device=where,
+        batches=tuple(whole_numbers(batches or ("1" if quick else "1,4,8"), "--batch")),
+        scan=scan,
+        quick=quick,
+        **more,
+    )
 
 
 @bench.command("kernels")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +25,20 @@ KEPT_BLOCKS = 3  # of a reduced transformer; SAM-Med3D's third block is its firs
 Units = Sequence[Unit]
 
 
-def stand_in_units(name: str, reduced: bool = False) -> list[Unit]:
+def stand_in_units(name: str, reduced: bool = False, weights: bool = True) -> list[Unit]:
     """The units of a model of the catalogue, those of a nnU-Net in its usual size.
 
     Args:
         reduced: narrower, shallower or on a smaller patch, with every operator of the whole.
+        weights: False leaves the parameters without memory: units to be counted.
 
     Raises:
         UnknownNameError: a name without stand-in.
         BackendError: a library that the network comes from is missing.
     """
     check_stand_in(name)
-    return list(STAND_INS[name](name, reduced))
+    with nullcontext() if weights else torch.device("meta"):
+        return list(STAND_INS[name](name, reduced))
 
 
 def check_stand_in(name: str) -> None:
@@ -47,7 +50,12 @@ def check_stand_in(name: str) -> None:
 
 
 def filled(network: torch.nn.Module) -> torch.nn.Module:
-    """The network with stand-in weights, in evaluation mode; its parameters may have had no memory."""
+    """The network with stand-in weights, in evaluation mode; its parameters may have had no memory.
+
+    Within `torch.device("meta")` they have none and get none.
+    """
+    if torch.get_default_device().type == "meta":
+        return network.eval().requires_grad_(False)
     state = fill(network.state_dict(), SEED)
     network.to_empty(device="cpu")
     network.load_state_dict(state)

@@ -88,6 +88,7 @@ class UnitRow:
         cold: seconds of "load", "export", "build" and "first call", those that it has.
         flops: of one item, 2 a multiplication and addition. nbytes: that its operators read and write, of one item.
         file: bytes of its artifact or weights. error: largest difference to eager fp32 over the output's range.
+        overhead: part by which a call takes longer because it is sampled, where that was asked for.
     """
 
     model: str
@@ -109,6 +110,7 @@ class UnitRow:
     energy: Energy | None = None
     file: int | None = None
     error: float | None = None
+    overhead: float | None = None
 
     @property
     def windows_s(self) -> float | None:
