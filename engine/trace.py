@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ class Trace:
     @property
     def seconds(self) -> dict[str, float]:
         """Of every stage and part that there was, without those of the parts within it; threads add up."""
-        found: Counter[str] = Counter()
+        found: dict[str, float] = defaultdict(float)
         for span in (*self.spans, *self.parts):
             found[span.stage] += span.end - span.start
             if span.within:

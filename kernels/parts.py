@@ -12,7 +12,8 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-Given, Result = ParamSpec("Given"), TypeVar("Result")
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 PARTS = ("decode", "transfer", "resample", "accumulate", "metrics")
 Watcher = Callable[[str], AbstractContextManager[None]]
 _WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)

@@ -150,10 +150,11 @@ class ScanRow:
         scan: what it was, e.g. "phantom CT 256x256x176". voxels: of it.
         cold: seconds of "load" (weights), "open" (networks on the device, exports, engines) and "first run".
         stages: seconds in each of "read", "decode", "transfer", "prepare", "gather" (windows cut out), "forward",
-            "accumulate", "finish", "resample", "metrics" and "store", those that were seen apart: what is within another
-            counts once. Stages overlap, so they may add up to more than the whole. forward: the same of each unit.
-        seconds: wall time of the warm runs. windows: items through the networks; calls: of them. computed: of the items,
-            where the scan would take too long: the others repeat an answer, and take as long in every figure as those.
+            "accumulate", "finish", "resample", "metrics" and "store", those that were seen apart: one that lies within
+            another counts once. Stages overlap, so they may add up to more than the whole. forward: of each unit.
+        seconds: wall time of the warm runs. windows: items through the networks; calls: of them.
+        computed: items, where a scan takes too long: the others repeat an answer, and count in every figure of time as
+            long as those.
         emulated, scaled: as in a unit's row; a scaled scan ran a reduced network.
         cost: of 1000 such scans, by the prices the user gave; None without.
         dice: organ -> Dice of this precision's answer to that of fp32, with a checkpoint only; None: neither has it.

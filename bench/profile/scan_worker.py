@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from typing import Any
 
 import torch
 from pydantic import TypeAdapter
@@ -24,14 +22,13 @@ from umd_engine.bench.profile.result import MEASURED, UNSTABLE, Energy, ScanRow
 from umd_engine.bench.profile.scanned import Scanned
 from umd_engine.bench.profile.sensors import Meter
 from umd_engine.bench.profile.subject import name_of, request_of
+from umd_engine.bench.profile.trial import Way, fault
+from umd_engine.bench.profile.units import PATIENCE
 from umd_engine.bench.profile.whole import Whole
-from umd_engine.engine.backends.eager import computes_bf16
-from umd_engine.engine.executor import typed
 from umd_engine.engine.host_memory import SETTINGS
 from umd_engine.engine.memory import free_on_host
 from umd_engine.engine.tally import tally
 from umd_engine.engine.unit import Unit
-from umd_engine.errors import BackendError, OutOfMemoryError
 from umd_engine.evaluation.cases import Settings
 from umd_engine.evaluation.forecast.scans import planned
 from umd_engine.evaluation.forecast.works import planned_cases
@@ -42,7 +39,6 @@ from umd_engine.models.ready import open_unit
 from umd_engine.models.stand_in_model import stand_in_model
 
 MODULE = "umd_engine.bench.profile.scan_worker"
-SLOW_CALL = 10.0  # s of a unit's call, beyond which a stand-in is reduced
 SLOW_SCAN, SLOW_GLANCE = 60.0, 0.3  # s of a unit's calls, beyond which they repeat an answer; with `quick`
 AnyModel = Model | PromptedModel
 
@@ -82,11 +78,7 @@ def scan_row(text: str, scanned: Scanned, order: Order) -> ScanRow:
     try:
         return _Profiled(text, scanned, order).row()
     except Exception as error:
-        known = typed(error)
-        if isinstance(known, OutOfMemoryError):
-            return failed(text, scanned, order.asked, "does not fit", f"it does not fit in {order.asked.device}'s memory")
-        status = "not measured" if isinstance(known, BackendError) else "failed"
-        return failed(text, scanned, order.asked, status, str(known))
+        return failed(text, scanned, order.asked, **fault(error, torch.device(order.asked.device)))
 
 
 def failed(text: str, scanned: Scanned, asked: Asked, status: str, reason: str) -> ScanRow:
@@ -119,7 +111,7 @@ class _Profiled:
         """The whole model, or the reduced one where it is asked for or a call of the whole cannot but take long."""
         whole = outline(name, name, {})
         call = max(_flops(unit) for unit in whole.units) * self.settings.batch_size / conv if conv else 0.0
-        if not self.asked.quick and call < SLOW_CALL:
+        if not self.asked.quick and call < PATIENCE:
             return stand_in_model(name, name)
         why = "" if self.asked.quick else f", as one call of the whole takes {call:.0f} s or more"
         self.reasons.append(f"a reduced network{why}")
@@ -136,12 +128,11 @@ class _Profiled:
         return sum(_flops(one.unit) * one.count for one in case.calls.works)
 
     def row(self) -> ScanRow:
-        whole = Whole(
-            self.model, self.scanned.row, self.settings, SLOW_GLANCE if self.asked.quick else SLOW_SCAN
-        )  # fmt: skip
+        asked = self.asked
+        whole = Whole(self.model, self.scanned.row, self.settings, SLOW_GLANCE if asked.quick else SLOW_SCAN)
         opened, first = whole.cold()
         watched = whole.watched()
-        warmed = watched.seconds if self.asked.quick else whole.warm()
+        warmed = watched.seconds if asked.quick else whole.warm()
         latency, energy = timed(whole.warm, ToldClock(float), self.rule, warmed, Meter(self.device))
         held, timeline = whole.weighed()
         if whole.computed is not None:
@@ -151,7 +142,7 @@ class _Profiled:
             self.empty,
             status=MEASURED if latency.stable else UNSTABLE,
             reason="; ".join(self.reasons),
-            emulated=_emulated(self.asked),
+            emulated=Way(asked.backend, asked.precision, self.device, asked.batches, self.rule, PATIENCE).emulated,
             scaled=self.scaled,
             voxels=planned([self.scanned.row])[0][0].voxels,
             cold={"load": self.load, "open": opened, "first run": first},
@@ -164,9 +155,9 @@ class _Profiled:
             memory=held,
             timeline=tuple(timeline.moments),
             energy=energy,
-            cost=cost_of(self.asked, latency.p50, energy),
-            dice=self._dice(whole) if self.has_weights and self.asked.precision not in ("fp32", "tf32") else {},
-            overhead=_overhead(whole) if self.asked.overhead and whole.computed is None else None,
+            cost=cost_of(asked, latency.p50, energy),
+            dice=self._dice(whole) if self.has_weights and asked.precision not in ("fp32", "tf32") else {},
+            overhead=_overhead(whole) if asked.overhead and whole.computed is None else None,
         )
 
     def _dice(self, whole: Whole) -> Mapping[str, float | None]:
@@ -183,18 +174,12 @@ def _flops(unit: Unit) -> int:
 
 
 def _overhead(whole: Whole) -> float:
-    """By which part runs take longer that are traced and looked at: both kinds in turns, their medians."""
+    """By which part runs take longer that are traced and looked at: both kinds in turns, the fastest of each."""
     bare, traced = [], []
     for _ in range(ROUNDS):
         bare.append(whole.warm())
         traced.append(whole.traced())
-    return statistics.median(traced) / statistics.median(bare) - 1
-
-
-def _emulated(asked: Asked) -> bool:
-    if torch.device(asked.device).type != "cpu" or asked.precision not in ("fp16", "bf16"):
-        return False
-    return asked.backend == "onnxruntime" or not computes_bf16()
+    return min(traced) / min(bare) - 1
 
 
 def cost_of(asked: Asked, seconds: float, energy: Energy | None) -> float | None:

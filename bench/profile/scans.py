@@ -17,6 +17,7 @@ from umd_engine.bench.profile.result import Ceilings, ScanRow
 from umd_engine.bench.profile.scan_worker import Order, failed
 from umd_engine.bench.profile.scanned import Scanned, given, phantom
 from umd_engine.bench.profile.subject import request_of
+from umd_engine.bench.profile.worker import conv_of
 
 GLANCE = Rule(window=0.02, warm=0.05, most=4, budget=0.5)  # of `quick`
 
@@ -31,7 +32,7 @@ def scan_rows(asked: Asked, ceilings: Mapping[str, Ceilings] | None = None) -> I
     Args:
         ceilings: of the device, by which a call that takes too long is known before it is made.
     """
-    conv = _conv(asked, ceilings or {})
+    conv = conv_of(ceilings[asked.device].conv, asked.precision) if ceilings and asked.device in ceilings else None
     with tempfile.TemporaryDirectory() as folder:
         scans = _scans(asked, Path(folder))
         order = Order(asked, tuple(scans[text] for text in asked.models), GLANCE if asked.quick else FULL, conv)
@@ -73,9 +74,3 @@ def _followed(order: Order) -> Iterator[ScanRow]:
         left = replace(order.asked, models=order.asked.models[done + 1 :])
         if left.models:
             yield from _followed(replace(order, asked=left, scanned=order.scanned[done + 1 :]))
-
-
-def _conv(asked: Asked, ceilings: Mapping[str, Ceilings]) -> float | None:
-    """FLOP/s of a convolution in what computes the precision; None where that is not measured."""
-    rates = ceilings[asked.device].conv if asked.device in ceilings else {}
-    return rates.get(asked.precision, None if asked.precision == "int8" else rates.get("fp32"))

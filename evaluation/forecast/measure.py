@@ -141,7 +141,7 @@ class Echo:
     least: int
     most: float
     calls: dict[int, list[Rate]] = field(default_factory=lambda: defaultdict(list))
-    computed: Counter[int] = field(default_factory=Counter)
+    computed: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     repeated: Counter[int] = field(default_factory=Counter)
     last: dict[int, Tensors] = field(default_factory=dict)
     items: int = 0
@@ -177,7 +177,7 @@ class Echo:
     def seconds(self) -> float:
         """Of all calls, had every one been computed."""
         repeated = sum(count * self.rates[size].seconds for size, count in self.repeated.items())
-        return self.computed.total() + repeated
+        return sum(self.computed.values()) + repeated
 
 
 def _mean(rates: Sequence[Rate]) -> Rate:
