@@ -40,6 +40,7 @@ from umd_engine.evaluation.run_folder import STORE, home
 from umd_engine.evaluation.saving import save_labels, save_organs
 from umd_engine.evaluation.spread import Spread, SpreadCrew
 from umd_engine.evaluation.store import Row, Store
+from umd_engine.kernels.parts import does
 from umd_engine.models.mask import Mask
 from umd_engine.models.model import Model, PromptedModel, Segmentation, is_prompted
 from umd_engine.models.ready import precision_in_full
@@ -98,6 +99,7 @@ class Evaluation:
         manifest: every scan, `rows` among them: shared first clicks are drawn in a subject's structural scan, also
             where it is not evaluated itself. By default `rows`.
         spread: where the cases run instead of in this process.
+        sessions: of the models' units, where they are open already.
 
     Attributes:
         wanted: every case asked for.
@@ -118,11 +120,12 @@ class Evaluation:
         settings: Settings,
         manifest: Sequence[ScanRow] = (),
         spread: Spread | None = None,
+        sessions: Sessions | None = None,
     ):
         self.out, self.settings, self.manifest = run, settings, manifest or rows
         plans = {model.name: _plan(model, settings) for model in models}
         self.wanted = all_cases(rows, models, {name: plan.hash for name, plan in plans.items()}, settings)
-        self.sessions = _sessions(models, settings, spread)
+        self.sessions = sessions or _sessions(models, settings, spread)
         freeze_plans(plans.values(), home(run))
         with Store(home(run) / STORE) as store:
             for model in models:
@@ -269,6 +272,7 @@ def _failed_rows(case: Case, error: UmdEngineError | None) -> list[Row]:
     return [failed_row(case, organ, repeat, error) for organ, repeat in case.targets]
 
 
+@does("metrics")
 def scored_rows(case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> list[Row]:
     """A row an organ, with its voxel counts against the scan's label."""
     joint = joint_counts(reference_of(scan, segmentation.labels.device), segmentation.labels)

@@ -80,7 +80,10 @@ class ToldClock:
         self.told = told
 
     def seconds(self, run: Callable[[], Any], calls: int) -> float:
-        return sum(self.told(run()) for _ in range(calls))
+        return sum(self.each(run, calls))
+
+    def each(self, run: Callable[[], Any], calls: int) -> list[float]:
+        return [self.told(run()) for _ in range(calls)]
 
 
 def clock_of(entry: Entry) -> Clock:

@@ -13,6 +13,7 @@ from umd_engine.data.manifest import ScanRow
 from umd_engine.data.volume import Grid
 from umd_engine.evaluation.prompts.given import Given, as_prompt
 from umd_engine.evaluation.prompts.reference import OrganLabel
+from umd_engine.kernels.parts import does
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import Prompt, View
 
@@ -111,6 +112,7 @@ class Source(ABC):
         self.steps.append(Step(tp, fp, fn, time.perf_counter() - self.place.began, note, given))
 
 
+@does("metrics")
 def count(mask: Mask, label: OrganLabel | None) -> tuple[int | None, int, int | None]:
     """TP, FP, FN within the mask's box, where all its voxels are; without a label FP is all of them."""
     predicted = mask.voxels.sum(dtype=torch.int64)
