@@ -14,16 +14,18 @@ NO_FIGURE = "-"
 
 def scan_score(rows: Sequence[Row], score: Callable[[Row], float]) -> float:
     """The mean over organs of the mean over repeats; NaN where nothing counts."""
+    if len(rows) == 1:
+        return score(rows[0])
     organs: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if not math.isnan(value := score(row)):
             organs[row.organ].append(value)
-    return fmean(fmean(values) for values in organs.values()) if organs else math.nan
+    return mean_of([mean_of(values) for values in organs.values()])
 
 
 def between_draws(rows: Sequence[Row], score: Callable[[Row], float], ddof: int) -> float:
     """The SD of a scan's score between its repeats; NaN where fewer than two of them count or nothing was drawn."""
-    if all(row.status == ABSENT for row in rows):
+    if len({row.repeat for row in rows}) < 2 or all(row.status == ABSENT for row in rows):
         return math.nan
     repeats: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
@@ -34,7 +36,7 @@ def between_draws(rows: Sequence[Row], score: Callable[[Row], float], ddof: int)
 
 def mean_of(values: Sequence[float]) -> float:
     """NaN of none."""
-    return fmean(values) if values else math.nan
+    return fmean(values) if len(values) > 1 else values[0] if values else math.nan
 
 
 def sd_of(values: Sequence[float], ddof: int) -> float:
