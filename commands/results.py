@@ -25,7 +25,7 @@ def print_report(run: Path, convention: Any, form: str, list_failures: bool = Tr
     "form",
     default="text",
     show_default=True,
-    type=click.Choice(["text", "markdown", "csv", "json", "rows"]),
+    type=click.Choice(["text", "markdown", "latex", "csv", "json", "rows"]),
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
