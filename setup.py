@@ -71,6 +71,7 @@ setup(
     package_data={
         "umd_engine": ["py.typed"],
         "umd_engine.data": ["label_sets/*.json"],
+        "umd_engine.evaluation.paper": ["*.csv"],
         "umd_engine.bench.demo": ["networks/*/*/*.json", "networks/*/*/fold_all/checkpoint_final.pth"],
     },
     cmdclass={"build_py": BuildWithoutSetup},

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from statistics import fmean
+from typing import Any
 
 from umd_engine.evaluation.rows import ABSENT, Row
 
@@ -55,3 +56,12 @@ def decimals(value: float) -> str:
 def signed(value: float, digits: int = 4) -> str:
     """With its sign, which is + where the figure is rounded to 0; "-" where there is no figure."""
     return NO_FIGURE if math.isnan(value) else f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
+def without_nan(value: Any) -> Any:
+    """For JSON: null in the place of each NaN, at any depth."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -17,6 +17,7 @@ from umd_engine.evaluation.chart import chart
 from umd_engine.evaluation.click_tables import ClickTable
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.failures import Failure, failure_lines, find_failures
+from umd_engine.evaluation.figures import without_nan
 from umd_engine.evaluation.gaps import Gap
 from umd_engine.evaluation.metrics import dice, iou, row_score, volume
 from umd_engine.evaluation.sheets import Sheet, rendered, text_parts
@@ -176,7 +177,7 @@ def _as_csv(tables: Sequence[Table], _: Sequence[Failure]) -> str:
 
 def _as_json(tables: Sequence[Table], failures: Sequence[Failure]) -> str:
     shown = [_shown(table) for table in tables]
-    document = {"tables": _without_nan(shown), "failures": [asdict(failure) for failure in failures]}
+    document = {"tables": without_nan(shown), "failures": [asdict(failure) for failure in failures]}
     return json.dumps(document, indent=1, allow_nan=False)
 
 
@@ -184,14 +185,6 @@ def _shown(table: Table) -> dict[str, Any]:
     said = {"warning": "".join(table_warning(table)), "prompts": prompt_lines(table), "notes": notes(table)}
     clicks = [{**asdict(one), "notes": click_notes(one)} for one in table.clicks]
     return {**asdict(table), **said, "clicks": clicks}
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 FORMATS: dict[str, Callable[[Sequence[Table], Sequence[Failure]], str]] = {

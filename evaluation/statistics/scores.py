@@ -103,8 +103,7 @@ def _of_cohort(cohort: str, every: Sequence[Row], metric_name: str, convention: 
     place = scan, organ, column
     shape = len(scans), len(organs), len(columns)
     found = _means(values(rows, metric_name, convention), place, shape)  # [scan, organ, column]
-    failed = np.zeros(shape, bool)
-    failed[place] |= [row.failed for row in rows]
+    failed = np.greater(_sums(np.array([row.failed for row in rows]), place, shape), 0)
     owner = _places([s for s, _, _ in scans], subjects), _places([m for _, m, _ in scans], modalities)
     by_subject = len(subjects), len(modalities)
     wide = len(organs) + 1, len(columns)

@@ -88,6 +88,11 @@ class Statistics:
     several: tuple[str, ...]
     alike: tuple[tuple[str, ...], ...]
 
+    @property
+    def compared(self) -> list[str]:
+        """The modalities that have a gap."""
+        return list(dict.fromkeys(line.modality for line in self.gaps))
+
     def family(self, modality: str) -> int:
         """How many tests of organs Holm's correction is over."""
         tests = [
