@@ -14,11 +14,10 @@ from umd_engine.evaluation.rows import Row
 from umd_engine.evaluation.sheets import MARKUPS, Sheet, rendered
 from umd_engine.evaluation.statistics.groups import Groups, chosen, subgroups
 from umd_engine.evaluation.statistics.scores import Scores, collect
-from umd_engine.evaluation.statistics.summary import Sampling, Statistics, summarize
+from umd_engine.evaluation.statistics.summary import DEFAULT, Sampling, Statistics, summarize
 from umd_engine.evaluation.statistics.told import sheets, statistics_csv, statistics_json, subgroups_sheet
 from umd_engine.evaluation.store import Store
 
-SAMPLING = Sampling()
 FORMS = ("text", *MARKUPS, "csv", "json")
 
 
@@ -35,7 +34,7 @@ class Cohort:
 
 
 def report_statistics(
-    run: Path, convention: Convention, form: str, metric: str = "dice", sampling: Sampling = SAMPLING, by: str = ""
+    run: Path, convention: Convention, form: str, metric: str = "dice", sampling: Sampling = DEFAULT, by: str = ""
 ) -> str:
     """The statistics of a run, which is not written to.
 

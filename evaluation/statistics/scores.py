@@ -76,8 +76,11 @@ def mean(found: np.ndarray, axis: int) -> np.ndarray:
         return np.where(counted, found, 0.0).sum(axis) / counted.sum(axis)
 
 
-def collect(rows: Sequence[Row], metric_name: str, convention: Convention) -> list[Scores]:
+def collect(rows: Sequence[Row], metric_name: str, convention: Convention, complete: bool = False) -> list[Scores]:
     """One a cohort, in their alphabetical order.
+
+    Args:
+        complete: count an organ of a scan only where it counts in every column.
 
     Raises:
         UnknownNameError: no metric of that name.
@@ -86,10 +89,10 @@ def collect(rows: Sequence[Row], metric_name: str, convention: Convention) -> li
     cohorts: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         cohorts[row.cohort].append(row)
-    return [_of_cohort(cohort, cohorts[cohort], metric_name, convention) for cohort in sorted(cohorts)]
+    return [_of_cohort(cohort, cohorts[cohort], metric_name, convention, complete) for cohort in sorted(cohorts)]
 
 
-def _of_cohort(cohort: str, every: Sequence[Row], metric_name: str, convention: Convention) -> Scores:
+def _of_cohort(cohort: str, every: Sequence[Row], metric_name: str, convention: Convention, complete: bool) -> Scores:
     rows, columns = last_steps(every), columns_of(every)
     organs = organ_order(row.organ for row in rows)
     modalities = modality_order(row.modality for row in rows)
@@ -103,6 +106,8 @@ def _of_cohort(cohort: str, every: Sequence[Row], metric_name: str, convention: 
     place = scan, organ, column
     shape = len(scans), len(organs), len(columns)
     found = _means(values(rows, metric_name, convention), place, shape)  # [scan, organ, column]
+    if complete:
+        found[np.isnan(found).any(2)] = np.nan
     failed = np.greater(_sums(np.array([row.failed for row in rows]), place, shape), 0)
     owner = _places([s for s, _, _ in scans], subjects), _places([m for _, m, _ in scans], modalities)
     by_subject = len(subjects), len(modalities)

@@ -24,6 +24,9 @@ class Sampling:
     seed: int = 0
 
 
+DEFAULT = Sampling()
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean over `n` subjects, its SD and 95 % interval; NaN where there is none. `failed` scans stand behind it."""
@@ -46,8 +49,8 @@ class Means:
 
 
 @dataclass(frozen=True)
-class GapTest:
-    """A gap of one column: `unpaired` subjects have a score on one side alone and are out of it."""
+class Tested:
+    """Paired differences and their test; `unpaired` subjects have a score on one side alone and are out of both."""
 
     estimate: Estimate
     test: Paired
@@ -60,7 +63,7 @@ class Gaps:
 
     organ: str
     modality: str
-    cells: tuple[GapTest, ...]
+    cells: tuple[Tested, ...]
 
     @property
     def name(self) -> str:
@@ -111,7 +114,7 @@ def summarize(scores: Scores, sampling: Sampling, group: str = "") -> Statistics
     gaps = {modality: scores.gap(modality) for modality in scores.structural}
     found = iter(estimates([*sides.values(), *gaps.values()], scores.convention.ddof, sampling))
     means = {m: _with_failed(next(found), scores.failed[:, i].sum(0)) for i, m in enumerate(scores.modalities)}
-    tests = {m: _gap_tests(next(found), gaps[m], _unpaired(scores, m), scores.subjects) for m in gaps}
+    tests = {m: tested(next(found), gaps[m], unpaired_of(scores, m), scores.subjects) for m in gaps}
     return Statistics(
         scores.cohort, group, scores.metric, scores.convention, scores.columns, sampling,
         means=tuple(Means(organ, m, means[m][i]) for i, organ in enumerate(organs) for m in means),
@@ -155,21 +158,26 @@ def _with_failed(lines: Lines, failed: np.ndarray) -> Lines:
     )
 
 
-def _unpaired(scores: Scores, modality: str) -> np.ndarray:
+def unpaired_of(scores: Scores, modality: str) -> np.ndarray:
     """[subject, organ, column]: a score on one side alone."""
     return np.isnan(scores.of(modality)) ^ np.isnan(scores.of(FUNCTIONAL))
 
 
-def _gap_tests(
+def tested(
     lines: Lines, gaps: np.ndarray, unpaired: np.ndarray, subjects: Sequence[str]
-) -> tuple[tuple[GapTest, ...], ...]:
-    """[organ][column]; Holm's families are the organs of all columns, and the average of all columns."""
+) -> tuple[tuple[Tested, ...], ...]:
+    """[organ][column]; Holm's families are the organs of all columns, and the average, the last, of all columns.
+
+    Args:
+        lines: the estimates of `gaps`.
+        gaps: [subject, organ, column]; unpaired: the same shape, bool.
+    """
     organs, columns = gaps.shape[1:]
     tests = [[paired(_counted(gaps[:, i, j])) for j in range(columns)] for i in range(organs)]
     corrected = iter([*adjusted([test for line in tests[:-1] for test in line]), *adjusted(tests[-1])])
     return tuple(
         tuple(
-            GapTest(
+            Tested(
                 cell, next(corrected), tuple(name for name, out in zip(subjects, unpaired[:, i, j], strict=True) if out)
             )
             for j, cell in enumerate(line)

@@ -15,7 +15,7 @@ from umd_engine.evaluation.sheets import Sheet
 from umd_engine.evaluation.spreadsheet import csv_text
 from umd_engine.evaluation.statistics.bootstrap import LEVEL
 from umd_engine.evaluation.statistics.paired import FEWEST, SHADES
-from umd_engine.evaluation.statistics.summary import Estimate, GapTest, Statistics
+from umd_engine.evaluation.statistics.summary import Estimate, Sampling, Statistics, Tested
 from umd_engine.evaluation.synthetic import warning
 from umd_engine.evaluation.wording import METRIC_TITLES, convention_line
 
@@ -40,7 +40,7 @@ def means_sheet(found: Statistics) -> Sheet:
         for i, line in enumerate(found.means)
     ]
     ends = range(per_organ - 1, len(rows) - 1, per_organ)
-    said = [convention_line(found.convention), _sampling_line(found)]
+    said = [convention_line(found.convention), sampling_line(found.sampling)]
     top = _warning(found)
     return Sheet(_title(found, "mean(SD) and 95 % CI over subjects"), ["organ", "modality", *columns], rows,
                  ends=ends if per_organ > 1 else (), warning=top, said=said, notes=_means_notes(found))  # fmt: skip
@@ -102,7 +102,7 @@ def interval_text(cell: Estimate, with_sign: bool = True) -> str:
     return f"[{low},{high}]"
 
 
-def test_cells(cell: GapTest) -> list[str]:
+def test_cells(cell: Tested) -> list[str]:
     """As `TEST_NAMES`; p (Holm) has the paper's shade, or says why there is no test."""
     test, gap = cell.test, cell.estimate
     mean = f"{signed(gap.mean)}({decimals(gap.sd)})" if gap.n else NO_FIGURE
@@ -126,10 +126,10 @@ def _warning(found: Statistics) -> list[str]:
     return [said.replace("scans are", "subjects are")] if said else []
 
 
-def _sampling_line(found: Statistics) -> str:
+def sampling_line(sampling: Sampling) -> str:
     return (
-        f"{LEVEL:.0%} CI: bootstrap of the mean by subject, BCa, {found.sampling.draws} draws, "
-        f"seed {found.sampling.seed}. No CI where fewer than two subjects count or all are equal."
+        f"{LEVEL:.0%} CI: bootstrap of the mean by subject, BCa, {sampling.draws} draws, "
+        f"seed {sampling.seed}. No CI where fewer than two subjects count or all are equal."
     )
 
 
