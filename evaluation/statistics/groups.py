@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from umd_engine.errors import UnknownNameError
-
 AGE = "age"
 BANDS = (18, 40, 60, 80)  # years that a band begins with
 NOT_GIVEN = "not given"
@@ -47,14 +45,3 @@ def age_band(years: float) -> str:
     low = max([0, *(first for first in BANDS if first <= years)])
     above = [first for first in BANDS if first > low]
     return f"{low:02d}-{above[0] - 1}" if above else f"{low} and over"
-
-
-def chosen(found: Mapping[str, dict[str, list[str]]], name: str) -> dict[str, list[str]]:
-    """The subgroups of one name.
-
-    Raises:
-        UnknownNameError: nothing is known of it.
-    """
-    if name not in found:
-        raise UnknownNameError("subgroup", name, found, where="--by")
-    return found[name]

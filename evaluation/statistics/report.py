@@ -12,7 +12,7 @@ from umd_engine.errors import UnknownNameError
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.rows import Row
 from umd_engine.evaluation.sheets import MARKUPS, Sheet, rendered
-from umd_engine.evaluation.statistics.groups import Groups, chosen, subgroups
+from umd_engine.evaluation.statistics.groups import Groups, subgroups
 from umd_engine.evaluation.statistics.scores import Scores, collect
 from umd_engine.evaluation.statistics.summary import DEFAULT, Sampling, Statistics, summarize
 from umd_engine.evaluation.statistics.told import sheets, statistics_csv, statistics_json, subgroups_sheet
@@ -56,10 +56,19 @@ def report_statistics(
 def cohorts(
     rows: Sequence[Row], groups: Groups, convention: Convention, metric: str, sampling: Sampling, by: str = ""
 ) -> Iterator[Cohort]:
-    """Each cohort's statistics and those of its subgroups, or of the one named `by`."""
-    for scores in collect(rows, metric, convention):
-        found = subgroups(groups, scores.cohort, scores.subjects)
-        wanted = {by: chosen(found, by)} if by else found
+    """Each cohort's statistics and those of its subgroups, or of the one named `by`.
+
+    Raises:
+        UnknownNameError: no cohort has a subgroup of that name, or no metric is called so.
+    """
+    every = [
+        (scores, subgroups(groups, scores.cohort, scores.subjects)) for scores in collect(rows, metric, convention)
+    ]
+    known = {name for _, found in every for name in found}
+    if by and by not in known:
+        raise UnknownNameError("subgroup", by, known, where="--by")
+    for scores, found in every:
+        wanted = {name: values for name, values in found.items() if by in ("", name)}
         parts = {name: _parts(scores, sampling, name, values) for name, values in wanted.items()}
         yield Cohort(summarize(scores, sampling), parts)
 
