@@ -67,6 +67,6 @@ def _quantiles(shifts: np.ndarray, drawn: np.ndarray, shares: np.ndarray) -> np.
     place = shares * (drawn - 1)
     low = np.clip(np.floor(place).astype(np.intp), 0, drawn - 1)
     high = np.minimum(low + 1, drawn - 1)
-    ordered = np.sort(shifts, axis=0)  # NaN last
-    columns = np.arange(shifts.shape[1])
-    return ordered[low, columns] + (place - low) * (ordered[high, columns] - ordered[low, columns])
+    ordered = [np.partition(column, [*i, *j]) for column, i, j in zip(shifts.T, low.T, high.T, strict=True)]  # NaN last
+    below, above = (np.array([o[i] for o, i in zip(ordered, at.T, strict=True)]).T for at in (low, high))
+    return below + (place - low) * (above - below)

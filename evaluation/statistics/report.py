@@ -56,7 +56,7 @@ def report_statistics(
 def cohorts(
     rows: Sequence[Row], groups: Groups, convention: Convention, metric: str, sampling: Sampling, by: str = ""
 ) -> Iterator[Cohort]:
-    """Each cohort's statistics and those of its subgroups, or of the one named `by`.
+    """Each cohort's statistics; the averages of its subgroups or, organ by organ, those of the one named `by`.
 
     Raises:
         UnknownNameError: no cohort has a subgroup of that name, or no metric is called so.
@@ -69,13 +69,15 @@ def cohorts(
         raise UnknownNameError("subgroup", by, known, where="--by")
     for scores, found in every:
         wanted = {name: values for name, values in found.items() if by in ("", name)}
-        parts = {name: _parts(scores, sampling, name, values) for name, values in wanted.items()}
+        parts = {name: _parts(scores, sampling, name, values, not by) for name, values in wanted.items()}
         yield Cohort(summarize(scores, sampling), parts)
 
 
-def _parts(scores: Scores, sampling: Sampling, name: str, values: Mapping[str, Sequence[str]]) -> list[Statistics]:
+def _parts(
+    scores: Scores, sampling: Sampling, name: str, values: Mapping[str, Sequence[str]], average_only: bool
+) -> list[Statistics]:
     return [
-        summarize(scores.part(np.isin(scores.subjects, subjects)), sampling, f"{name} {value}")
+        summarize(scores.part(np.isin(scores.subjects, subjects)), sampling, f"{name} {value}", average_only)
         for value, subjects in values.items()
     ]
 

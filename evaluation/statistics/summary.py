@@ -107,14 +107,19 @@ class Statistics:
         return sum(not test.why for test in tests)
 
 
-def summarize(scores: Scores, sampling: Sampling, group: str = "") -> Statistics:
-    """The statistics of all subjects of `scores`."""
-    organs = (*scores.organs, AVERAGE)
-    sides = {modality: scores.of(modality) for modality in scores.modalities}
-    gaps = {modality: scores.gap(modality) for modality in scores.structural}
+def summarize(scores: Scores, sampling: Sampling, group: str = "", average_only: bool = False) -> Statistics:
+    """The statistics of all subjects of `scores`.
+
+    Args:
+        average_only: without the single organs.
+    """
+    kept = slice(-1, None) if average_only else slice(None)
+    organs = (*scores.organs, AVERAGE)[kept]
+    sides = {modality: scores.of(modality)[:, kept] for modality in scores.modalities}
+    gaps = {modality: scores.gap(modality)[:, kept] for modality in scores.structural}
     found = iter(estimates([*sides.values(), *gaps.values()], scores.convention.ddof, sampling))
-    means = {m: _with_failed(next(found), scores.failed[:, i].sum(0)) for i, m in enumerate(scores.modalities)}
-    tests = {m: tested(next(found), gaps[m], unpaired_of(scores, m), scores.subjects) for m in gaps}
+    means = {m: _with_failed(next(found), scores.failed[:, i, kept].sum(0)) for i, m in enumerate(scores.modalities)}
+    tests = {m: tested(next(found), gaps[m], unpaired_of(scores, m)[:, kept], scores.subjects) for m in gaps}
     return Statistics(
         scores.cohort, group, scores.metric, scores.convention, scores.columns, sampling,
         means=tuple(Means(organ, m, means[m][i]) for i, organ in enumerate(organs) for m in means),
