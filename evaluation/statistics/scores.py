@@ -98,12 +98,11 @@ def _of_cohort(cohort: str, every: Sequence[Row], metric_name: str, convention: 
     modalities = modality_order(row.modality for row in rows)
     subjects = sorted({row.subject for row in rows})
     scans = sorted({(row.subject, row.modality, row.scan_id) for row in rows})
-    scan, organ = (
+    place = (
         _places([(r.subject, r.modality, r.scan_id) for r in rows], scans),
         _places([r.organ for r in rows], organs),
+        _places([(r.model, r.plan) for r in rows], [(c.model, c.plan) for c in columns]),
     )
-    column = _places([(r.model, r.plan) for r in rows], [(c.model, c.plan) for c in columns])
-    place = scan, organ, column
     shape = len(scans), len(organs), len(columns)
     found = _means(values(rows, metric_name, convention), place, shape)  # [scan, organ, column]
     if complete:

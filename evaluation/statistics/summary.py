@@ -98,13 +98,8 @@ class Statistics:
 
     def family(self, modality: str) -> int:
         """How many tests of organs Holm's correction is over."""
-        tests = [
-            c.test
-            for line in self.gaps
-            if (line.modality, line.organ != AVERAGE) == (modality, True)
-            for c in line.cells
-        ]
-        return sum(not test.why for test in tests)
+        lines = [line for line in self.gaps if line.modality == modality and line.organ != AVERAGE]
+        return sum(not cell.test.why for line in lines for cell in line.cells)
 
 
 def summarize(scores: Scores, sampling: Sampling, group: str = "", average_only: bool = False) -> Statistics:
@@ -137,9 +132,8 @@ Lines = tuple[tuple[Estimate, ...], ...]  # [organ][column]
 def estimates(found: Sequence[np.ndarray], ddof: int, sampling: Sampling) -> list[Lines]:
     """Of each array [subject, organ, column] its estimates; all have the same subjects, and share resamples."""
     flat = [one.reshape(len(one), -1) for one in found]
-    limits = np.hsplit(
-        intervals(np.hstack(flat), sampling.draws, sampling.seed), np.cumsum([f.shape[1] for f in flat])[:-1]
-    )
+    ends = np.cumsum([one.shape[1] for one in flat])
+    limits = np.hsplit(intervals(np.hstack(flat), sampling.draws, sampling.seed), ends[:-1])
     return [_lines(one, limit, ddof) for one, limit in zip(found, limits, strict=True)]
 
 
@@ -180,14 +174,12 @@ def tested(
     organs, columns = gaps.shape[1:]
     tests = [[paired(_counted(gaps[:, i, j])) for j in range(columns)] for i in range(organs)]
     corrected = iter([*adjusted([test for line in tests[:-1] for test in line]), *adjusted(tests[-1])])
+
+    def alone(organ: int, column: int) -> tuple[str, ...]:
+        return tuple(name for name, out in zip(subjects, unpaired[:, organ, column], strict=True) if out)
+
     return tuple(
-        tuple(
-            Tested(
-                cell, next(corrected), tuple(name for name, out in zip(subjects, unpaired[:, i, j], strict=True) if out)
-            )
-            for j, cell in enumerate(line)
-        )
-        for i, line in enumerate(lines)
+        tuple(Tested(cell, next(corrected), alone(i, j)) for j, cell in enumerate(line)) for i, line in enumerate(lines)
     )
 
 

@@ -8,20 +8,25 @@ import math
 
 import numpy as np
 import pytest
+from cohort import MODEL, make_cohort
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from umd_engine.data.manifest import read_manifest
 from umd_engine.errors import UnknownNameError
 from umd_engine.evaluation.conventions import convention
 from umd_engine.evaluation.rows import Row
+from umd_engine.evaluation.run import Evaluation, Settings
 from umd_engine.evaluation.statistics.bootstrap import intervals
 from umd_engine.evaluation.statistics.groups import age_band, subgroups
 from umd_engine.evaluation.statistics.paired import adjusted, holm, paired, rank_biserial
 from umd_engine.evaluation.statistics.report import cohorts, told
 from umd_engine.evaluation.statistics.scores import collect
 from umd_engine.evaluation.statistics.summary import Sampling, summarize
+from umd_engine.evaluation.store import Store
 from umd_engine.evaluation.tables import build_tables
+from umd_engine.models.catalog import Request
 
 FEW = Sampling(draws=200, seed=1)
 
@@ -35,7 +40,7 @@ def row(subject, modality, organ, counts=None, *, model="m", number="", status="
     )  # fmt: skip
 
 
-def cohort(subjects=12, models=("m",), organs=("liver", "spleen"), loss=3, seed=0, structural="ct"):
+def made(subjects=12, models=("m",), organs=("liver", "spleen"), loss=3, seed=0, structural="ct"):
     rng = np.random.default_rng(seed)
     return [
         row(f"s{s:02d}", m, organ, (*rng.integers(5, 20, 2).tolist(), int(rng.integers(0, 5)) + loss * (m == "pet")),
@@ -152,7 +157,7 @@ def test_shades_are_the_papers():
 
 @pytest.mark.parametrize("name", ["umd", "nnunet", "metrics-reloaded"])
 def test_means_and_gaps_are_those_of_the_tables(name):
-    rows = cohort(models=("m", "n"))
+    rows = made(models=("m", "n"))
     rows += [
         row("x", "ct", "liver", status="corrupt-file"),
         row("x", "pet", "liver", (0, 0, 0)),
@@ -187,7 +192,7 @@ def test_several_scans_of_a_subject_are_one_subject():
 
 def test_unpaired_subjects_are_listed_counted_and_out_of_the_tests():
     rows = [
-        *cohort(8),
+        *made(8),
         row("only-ct", "ct", "liver", (5, 0, 0)),
         row("failed", "ct", "liver", (5, 0, 0)),
         row("failed", "pet", "liver", status="out-of-memory"),
@@ -201,7 +206,7 @@ def test_unpaired_subjects_are_listed_counted_and_out_of_the_tests():
 
 
 def test_one_modality_only_and_all_failed_are_said():
-    alone = [r for r in cohort() if r.modality == "pet"]
+    alone = [r for r in made() if r.modality == "pet"]
     assert one(alone).gaps == ()
     assert "No gaps and no tests" in said(alone, "text")
     failed = [row(f"s{i}", m, "liver", status="corrupt-file") for i in range(7) for m in ("ct", "pet")]
@@ -219,7 +224,7 @@ def test_files_that_two_subjects_share_are_named():
 
 
 def test_holm_is_over_organs_and_models_and_the_average_over_models():
-    rows = cohort(20, models=("m", "n"), loss=4)
+    rows = made(20, models=("m", "n"), loss=4)
     found = one(rows)
     tests = [c.test for line in found.gaps for c in line.cells]
     assert found.family("ct") == 4 and len(tests) == 6
@@ -228,7 +233,7 @@ def test_holm_is_over_organs_and_models_and_the_average_over_models():
 
 
 def test_subgroups_split_the_subjects():
-    rows = cohort(9)
+    rows = made(9)
     groups = {
         ("petct", f"s{i:02d}", f"s{i:02d}_{m}"): {"sex": "FM"[i % 2], "age": str(10 * i)}
         for i in range(8)
@@ -260,7 +265,7 @@ def test_subgroups_split_the_subjects():
 
 
 def test_every_form_holds_the_same_figures():
-    found = list(cohorts(cohort(10, models=("m", "n")), {}, convention("umd"), "dice", FEW))
+    found = list(cohorts(made(10, models=("m", "n")), {}, convention("umd"), "dice", FEW))
     gap = found[0].whole.gaps[0].cells[1]
     lines = list(csv.DictReader(io.StringIO(told(found, "csv"))))
     (line,) = [x for x in lines if (x["organ"], x["modality"], x["model"]) == ("liver", "ct-pet", "n")]
@@ -278,7 +283,20 @@ def test_every_form_holds_the_same_figures():
 
 
 def test_phantoms_are_called_so():
-    rows = [*cohort(6), row("p", "ct", "liver", (1, 0, 0), synthetic=True)]
+    rows = [*made(6), row("p", "ct", "liver", (1, 0, 0), synthetic=True)]
     assert "1 of 7 subjects are synthetic" in told(
         list(cohorts(rows, {}, convention("umd"), "dice", FEW)), "text"
     ).replace("\n", " ")
+
+
+def test_evaluate_keeps_what_the_manifest_says_of_the_subjects(tmp_path):
+    manifest = make_cohort(tmp_path / "cohort", 2)
+    columns, *lines = manifest.read_text().splitlines()
+    told_of = [f"{lines[0]},F,61,", f"{lines[1]},,,unit 7"]
+    manifest.write_text("\n".join([f"{columns},sex,age,scanner", *told_of]) + "\n")
+    model = Request.parse(f"nnunet={MODEL}").load({"folds": "0"})
+    work = Evaluation(read_manifest(manifest), [model], tmp_path / "run", Settings())
+    with Store(tmp_path / "run" / "store.sqlite", read_only=True) as store:
+        groups = store.groups()
+    first, second = (case.row.key for case in work.cases)
+    assert groups == {first: {"sex": "F", "age": "61"}, second: {"scanner": "unit 7"}}
