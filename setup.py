@@ -74,6 +74,7 @@ setup(
         "umd_engine": ["py.typed"],
         "umd_engine.data": ["label_sets/*.json"],
         "umd_engine.bench.profile": ["*.jinja"],
+        "umd_engine.evaluation.paper": ["*.csv"],
         "umd_engine.bench.demo": ["networks/*/*/*.json", "networks/*/*/fold_all/checkpoint_final.pth"],
     },
     cmdclass={"build_py": BuildWithoutSetup},

@@ -270,6 +270,23 @@ def bench_pipeline(
     sys.exit(perform(listed, quick, out, summarize, BASELINE, rule(quick)))
 
 
+@bench.command("report")
+@click.option("--subjects", default=954, show_default=True, type=click.IntRange(min=2), help="Of the made store.")
+@click.option("--json", "out", type=path(dir_okay=False), metavar="FILE", help="Also write the times here.")
+def bench_report(subjects: int, out: Path | None) -> None:
+    """Time the reports of a made store of the study's size, each in a fresh process.
+
+    Exits with 1 if one takes more than 10 s or 1 GB.
+
+    \b
+    Example:
+      umd-engine bench report --json report.json
+    """
+    from umd_engine.bench.report import perform
+
+    sys.exit(perform(out, subjects))
+
+
 @bench.command("peers")
 @click.option("--model", "names", multiple=True, help="Only this model: nnunet, nnunet-demo or vista3d; repeatable.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:index].")

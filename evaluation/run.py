@@ -132,6 +132,7 @@ class Evaluation:
                 store.forget(_plan(_unloaded(model), settings).hash)  # it is tried again now
                 store.add_plan(plans[model.name].hash, plans[model.name].json)
             store.mark_synthetic(row.key for row in rows if row.synthetic)  # also what was scored before the mark
+            store.group({row.key: row.groups for row in rows})
             self.cases = self._missing(store)
         self.crew = _crew(self.cases, self.sessions, settings, self.manifest, Scoring(absolute(run), settings), spread)
 

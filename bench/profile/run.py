@@ -58,6 +58,8 @@ def perform(asked: Asked, out: Path | None = None, html: Path | None = None) -> 
         UnknownNameError, MissingFileError, OptionError: before anything is measured.
     """
     check(asked)
+    if html is not None:
+        page.check_page(html)
     for line in notes(asked):
         print(line, file=sys.stderr)
     found, caught = profile(asked, out)

@@ -97,7 +97,7 @@ def _table(grid: Grid, widths: Sequence[int], numbers: Sequence[int]) -> Table:
 def _style(cell: str) -> str:
     if cell in RED:
         return "bold red"
-    return "yellow" if cell in STATUSES or cell.startswith(UNSTABLE) else ""
+    return "yellow" if cell in STATUSES or UNSTABLE in cell else ""
 
 
 def _bars(rows: Sequence[ScanRow], console: Console) -> None:
