@@ -16,7 +16,7 @@ from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.conventions import convention as find_convention
 from umd_engine.evaluation.lock import only_writer
 from umd_engine.evaluation.masks import Score, score_pair
-from umd_engine.evaluation.metrics import dice, iou, row_score, volume
+from umd_engine.evaluation.metrics import METRICS, row_score, volume
 from umd_engine.evaluation.report import render, render_case
 from umd_engine.evaluation.rows import Row
 from umd_engine.evaluation.store import Store
@@ -92,8 +92,7 @@ def describe(row: Row, rules: Convention) -> dict[str, Any]:
     return {
         "case": row.scan_id,
         **shown,
-        "dice": _or_null(row_score(row, rules, dice)),
-        "iou": _or_null(row_score(row, rules, iou)),
+        **{name: _or_null(row_score(row, rules, name)) for name in METRICS},
         "label_ml": _ml(row.label_voxels, row.voxel_ml),
         "prediction_ml": _ml(row.prediction_voxels, row.voxel_ml),
         "convention": rules.name,

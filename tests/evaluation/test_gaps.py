@@ -160,7 +160,7 @@ def same(gap, values, ddof):
 def plain_score(counts, rules):
     """Of no row at all: (); of a failed one: None."""
     if counts is None:
-        return rules.failed
+        return rules.overlap.failed
     if counts == ():
         return math.nan
     tp, fp, fn = counts
