@@ -165,7 +165,7 @@ def plain_score(counts, rules):
         return math.nan
     tp, fp, fn = counts
     if tp + fp + fn == 0:
-        return rules.both_empty
+        return rules.overlap.both_empty
     if tp + fn == 0:
-        return rules.label_empty
-    return rules.prediction_empty if tp + fp == 0 else 2 * tp / (2 * tp + fp + fn)
+        return rules.overlap.label_empty
+    return rules.overlap.prediction_empty if tp + fp == 0 else 2 * tp / (2 * tp + fp + fn)
