@@ -71,10 +71,16 @@ class _Side:
             return
         from scipy.spatial import cKDTree
 
-        places, others = np.argwhere(self.codes)[left], np.argwhere(other.codes)
+        places, others = self.places()[left], other.places()
         _, nearest = cKDTree(others * spacing).query(places * spacing)
         x, y, z = ((places - others[nearest]) * spacing).T
         self.distances[left] = np.sqrt(x * x + y * y + z * z)
+
+    def places(self) -> np.ndarray:
+        """[N, 3] of the elements in the box, in their order."""
+        places = np.empty((int(self.starts[-1]), 3), np.int64)
+        _compiled("locate")(self.codes, self.starts, places)
+        return places
 
     def order(self, areas: np.ndarray) -> None:
         """From near to far."""

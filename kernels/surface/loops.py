@@ -121,3 +121,17 @@ def collect(squares: Any, codes: Any, first: int, spacing: Any, offset: int, dis
                 distances[offset] = np.sqrt(best)
                 found[offset] = code
                 offset += 1
+
+
+def locate(codes: Any, starts: Any, places: Any) -> None:
+    """places [N, 3] int64: x, y, z of every element of codes [nx, ny, nz], in C order; starts as for `near`."""
+    nx, ny, nz = codes.shape
+    for x in range(nx):
+        offset = starts[x]
+        if offset == starts[x + 1]:
+            continue
+        for y in range(ny):
+            for z in range(nz):
+                if codes[x, y, z]:
+                    places[offset, 0], places[offset, 1], places[offset, 2] = x, y, z
+                    offset += 1
