@@ -8,13 +8,35 @@ from typing import Any
 
 import click
 
-from umd_engine.errors import OptionError
+from umd_engine.errors import OptionError, UnknownNameError
+
+MEASURES = ("dice", "surface")
+
+
+def parse_measures(text: str) -> tuple[str, ...]:
+    """The measures of "dice,surface"; voxels are counted in any case.
+
+    Raises:
+        UnknownNameError: another one.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in MEASURES:
+            raise UnknownNameError("metric", name, MEASURES, where="--metrics")
+    return tuple(name for name in MEASURES if name in (*names, MEASURES[0]))
 
 
 def path(**kwargs: Any) -> click.Path:
     return click.Path(path_type=Path, **kwargs)
 
 
+metrics_option = click.option(
+    "--metrics",
+    default=",".join(MEASURES),
+    show_default=True,
+    callback=lambda context, option, value: parse_measures(value),
+    help="What rows hold: dice (voxel counts), surface (NSD, HD, HD95, ASSD).",
+)
 wait_option = click.option("--wait", is_flag=True, help="Wait where another process is writing to the run.")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from umd_engine.commands.options import path, wait_option
+from umd_engine.commands.options import metrics_option, path, wait_option
 
 
 def print_report(run: Path, convention: Any, form: str, list_failures: bool = True) -> None:
@@ -104,6 +104,7 @@ def report(
 )
 @click.option("--label-map", default="umd13", show_default=True, help="Label set of the label: a name or a JSON file.")
 @click.option("--organs", default="", help="Only these, separated by commas.")
+@metrics_option
 @click.option("--convention", default="umd", show_default=True, help="How empty masks score.")
 @click.option("--into", "run", type=path(), metavar="RUN", help="Also store the rows in this run.")
 @click.option("--as", "model", metavar="NAME", help="The model's name in RUN.")
@@ -114,9 +115,12 @@ def report(
 def score(prediction: Path, label: Path, run: Path | None, as_json: bool, **options: Any) -> None:
     """Score existing masks: two NIfTI files, or two folders whose files have the same names.
 
+    With the folder of a run and its manifest: measure the surfaces that rows lack on the masks that the run saved.
+
     \b
-    Example:
+    Examples:
       umd-engine score pred.nii.gz label.nii.gz --pred-map totalsegmentator-v2-117 --label-map umd13
+      umd-engine score run scans.csv
     """
     from umd_engine.evaluation.score import score_command
 

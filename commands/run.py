@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from umd_engine.commands.options import path, run_options, selection, settings_of, spread_of
+from umd_engine.commands.options import metrics_option, path, run_options, selection, settings_of, spread_of
 from umd_engine.commands.results import print_report
 from umd_engine.errors import shown
 
@@ -17,9 +17,18 @@ from umd_engine.errors import shown
 @click.command()
 @click.argument("manifest", type=path())
 @run_options
+@metrics_option
 @click.option("--save-masks", is_flag=True, help="Also write every mask under RUN/masks.")
 @click.option("--convention", default="umd", show_default=True, help="How empty masks score in the table.")
-def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convention: str, **options: Any) -> None:
+def evaluate(
+    manifest: Path,
+    run: Path,
+    as_json: bool,
+    save_masks: bool,
+    metrics: tuple[str, ...],
+    convention: str,
+    **options: Any,
+) -> None:
     """Score models over a manifest of scans; prints a table of Dice.
 
     The same command again does only what is missing or of changed files. Exits with 1 if a case failed, with 130
@@ -42,7 +51,7 @@ def evaluate(manifest: Path, run: Path, as_json: bool, save_masks: bool, convent
     requests = parse_requests(options["models"], options["settings"], options["trust"])
     rows, everything = selection(manifest, options["modality"], options["limit"])
     spread = spread_of(options, requests)
-    settings = settings_of(options, [request.title for request in requests], save_masks=save_masks)
+    settings = settings_of(options, [request.title for request in requests], save_masks=save_masks, metrics=metrics)
     with only_writer(home(run), options["wait"], say), uploading(run, options["wait"], say) as here:
         models = load_models(requests, rows, settings.organs)
         work = runner.Evaluation(rows, models, run, settings, everything, spread)

@@ -22,6 +22,7 @@ from umd_engine.models.model import Model, PromptedModel, is_prompted
 
 Target = tuple[str, int]  # organ, repeat
 MASKS = "masks"
+MEASURES = ("dice", "surface")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Settings:
     Attributes:
         memory: bytes that cases in flight may declare together; None: what is free when they start, less a margin.
         organs: only these; empty: all that the model segments, or that a prompted model's scan has in its label set.
+        metrics: "dice" counts voxels, "surface" also measures the distances between surfaces.
         save_masks: also write each mask under RUN/masks.
         read_timeout: seconds that a file may take to be read; 0: any.
         trace: a file for the spans of the run's stages.
@@ -45,10 +47,15 @@ class Settings:
     readers: int = 1
     seed: int = 0
     organs: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = MEASURES
     save_masks: bool = False
     read_timeout: float = 600
     trace: Path | None = None
     prompts: PromptSettings = field(default_factory=PromptSettings)
+
+    @property
+    def surfaces(self) -> bool:
+        return "surface" in self.metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,17 +96,21 @@ def key_of(case: Case, organ: str, repeat: int = 0) -> Key:
 
 
 def mask_path(case: Case, run: Path, target: Target | None = None) -> Path:
+    """Where a case's mask is; a prompted model's has a target."""
+    key = key_of(case, *target) if target else key_of(case, "")
+    return stored_mask(key, run, own_file=target is not None)
+
+
+def stored_mask(key: Key, run: Path, own_file: bool) -> Path:
     """RUN/masks/MODEL/PLAN/COHORT/SUBJECT/SCAN_ID.nii.gz: a mask of another plan is another mask.
 
     A prompted model's masks may overlap: each has a file of its own, SCAN_ID/ORGAN.nii.gz, with .rN before the
     ending for repeat N from 1 on.
     """
-    row = case.row
-    folder = run / MASKS / case.model.name / case.plan / row.cohort / row.subject
-    if target is None:
-        return folder / f"{row.scan_id}.nii.gz"
-    organ, repeat = target
-    return folder / row.scan_id / f"{quote(organ, safe=' ')}{f'.r{repeat}' if repeat else ''}.nii.gz"
+    folder = run / MASKS / key.model / key.plan / key.cohort / key.subject
+    if not own_file:
+        return folder / f"{key.scan_id}.nii.gz"
+    return folder / key.scan_id / f"{quote(key.organ, safe=' ')}{f'.r{key.repeat}' if key.repeat else ''}.nii.gz"
 
 
 def mask_paths(case: Case, run: Path) -> list[Path]:

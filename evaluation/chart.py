@@ -10,8 +10,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from umd_engine.evaluation.figures import signed
+from umd_engine.evaluation.metrics import METRICS
 from umd_engine.evaluation.tables import OrganRow, Table
-from umd_engine.evaluation.wording import METRIC_TITLES, plain
+from umd_engine.evaluation.wording import metric_title, plain
 
 EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 FULL = "█"
@@ -22,12 +23,13 @@ BETWEEN = 2  # blanks after a column
 
 
 def chart(table: Table, width: int) -> list[RichTable | Text]:
-    """The parts of the chart, at most `width` wide; none where there is only one modality to show.
+    """The parts of the chart, at most `width` wide; none where there is only one modality to show, or the metric does
+    not lie in 0 to 1.
 
     A bar reaches from 0 to 1; behind it stand the mean and, in the line of the structural image, the gap. Models
     that do not fit beside each other go below.
     """
-    if len(table.average.lines) < 2:
+    if len(table.average.lines) < 2 or not METRICS[table.metric].bounded:
         return []
     keys = _key_widths(table, width)
     room = width - sum(keys) - 2 * BETWEEN
@@ -44,7 +46,7 @@ def chart(table: Table, width: int) -> list[RichTable | Text]:
 def _title(table: Table) -> str:
     gaps = " and ".join(f"{line.modality} minus {line.minus}" for line in table.average.gaps)
     said = f"; signed: the gap, {gaps} in the same subjects" if gaps else ""
-    return f"Mean {METRIC_TITLES[table.metric]} in cohort {plain(table.cohort)}: bars from 0 to 1{plain(said)}"
+    return f"Mean {metric_title(table.metric)} in cohort {plain(table.cohort)}: bars from 0 to 1{plain(said)}"
 
 
 def _key_widths(table: Table, width: int) -> tuple[int, int]:

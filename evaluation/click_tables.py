@@ -13,11 +13,9 @@ from umd_engine.evaluation.columns import AVERAGE, Column, modality_order, organ
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.curves import Curve, figures_of, make_curve
 from umd_engine.evaluation.figures import mean_of, sd_of
-from umd_engine.evaluation.metrics import metric, row_score
+from umd_engine.evaluation.metrics import Metric
 from umd_engine.evaluation.prompts.protocols import find_protocol
 from umd_engine.evaluation.rows import NO_REFERENCE, Row
-
-METRIC_TITLES = {"dice": "Dice", "iou": "IoU"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,8 @@ class ClickLine:
 
 @dataclass(frozen=True)
 class ClickTable:
-    """One model of a cohort. `names`: Dice@1.. by number of clicks, final, AUC, NoC@80.., never@80.."""
+    """One model of a cohort. `names`: Dice@1.. by number of clicks, final, AUC, and of a metric that lies in 0 to 1
+    NoC@80.., never@80.."""
 
     cohort: str
     metric: str
@@ -59,12 +58,18 @@ Scans = dict[tuple[str, str], list[Curve]]  # (subject, scan_id) -> the curves o
 
 
 def click_tables(
-    cohort: str, rows: Iterable[Row], columns: Sequence[Column], convention: Convention, metric_name: str
+    cohort: str,
+    rows: Iterable[Row],
+    columns: Sequence[Column],
+    convention: Convention,
+    wanted: Metric,
+    score: Callable[[Row], float],
 ) -> tuple[ClickTable, ...]:
     """A table for each column with more than one step.
 
     Args:
         rows: of the cohort, every step.
+        score: of a row.
     """
     by_column: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
@@ -74,8 +79,8 @@ def click_tables(
         own = by_column[column.model, column.plan]
         steps, first_click = _steps(column, own)
         if steps > 1:
-            curves = _curves(own, steps, first_click, convention, metric_name)
-            tables.append(_table(cohort, column, curves, convention, metric_name))
+            curves = _curves(own, steps, first_click, score)
+            tables.append(_table(cohort, column, curves, convention, wanted))
     return tuple(tables)
 
 
@@ -89,21 +94,16 @@ def _steps(column: Column, rows: Sequence[Row]) -> tuple[int, int]:
     return len(protocol.asks), int(protocol.starts_with_box)
 
 
-def _curves(rows: Sequence[Row], steps: int, first_click: int, convention: Convention, metric_name: str) -> list[Curve]:
-    rate = metric(metric_name)
+def _curves(rows: Sequence[Row], steps: int, first_click: int, score: Callable[[Row], float]) -> list[Curve]:
     draws: dict[object, list[Row]] = defaultdict(list)
     for row in rows:
         if row.status != NO_REFERENCE:
             draws[replace(row.key, step=0)].append(row)
-    return [
-        make_curve(draw, steps, first_click, lambda row: row_score(row, convention, rate)) for draw in draws.values()
-    ]
+    return [make_curve(draw, steps, first_click, score) for draw in draws.values()]
 
 
-def _table(
-    cohort: str, column: Column, curves: Sequence[Curve], convention: Convention, metric_name: str
-) -> ClickTable:
-    figures = {id(curve): figures_of(curve) for curve in curves}
+def _table(cohort: str, column: Column, curves: Sequence[Curve], convention: Convention, wanted: Metric) -> ClickTable:
+    figures = {id(curve): figures_of(curve, wanted.bounded) for curve in curves}
     places: dict[tuple[str, str], Scans] = defaultdict(lambda: defaultdict(list))
     for curve in curves:
         row = curve.rows[0]
@@ -128,8 +128,8 @@ def _table(
     organs = organ_order(curve.rows[0].organ for curve in curves)
     modalities = modality_order(curve.rows[0].modality for curve in curves)
     lines = [line(o, m) for o in (*organs, AVERAGE) for m in modalities if (o, m) in places]
-    titled = tuple(f"{METRIC_TITLES[metric_name]}{name}" if name.startswith("@") else name for name in names)
-    return ClickTable(cohort, metric_name, column, titled, tuple(lines))
+    titled = tuple(f"{wanted.title}{name}" if name.startswith("@") else name for name in names)
+    return ClickTable(cohort, wanted.name, column, titled, tuple(lines))
 
 
 def _figure(scans: Sequence[Sequence[Curve]], value: Callable[[Curve], float], ddof: int) -> Figure:

@@ -30,6 +30,11 @@ class Count:
     fp: int
     fn: int | None
 
+    @property
+    def on_both_sides(self) -> bool:
+        """Neither the reference nor the prediction is empty."""
+        return self.tp is not None and self.fn is not None and min(self.tp + self.fn, self.tp + self.fp) > 0
+
 
 @dataclass(frozen=True, eq=False)
 class Classes:
@@ -38,6 +43,10 @@ class Classes:
     voxels: LabelMap
     ids: Sequence[int]
 
+    def classes(self, wanted: tuple[int, ...]) -> tuple[int, ...]:
+        """The classes of an organ; its ids that the map does not hold have none."""
+        return tuple(place for place, number in enumerate(self.ids) if number in wanted)
+
 
 @dataclass(frozen=True, eq=False)
 class Joint:
@@ -45,12 +54,12 @@ class Joint:
 
     Attributes:
         matrix: int64 voxels [reference class, predicted class].
-        reference_ids, predicted_ids: the label id of each class; no reference has the class 0 alone.
+        reference, predicted: what was counted; no reference has the class 0 alone.
     """
 
     matrix: np.ndarray
-    reference_ids: Sequence[int]
-    predicted_ids: Sequence[int]
+    reference: Classes
+    predicted: Classes
 
     def counts(self, organs: Sequence[str], predicted: Ids, reference: Ids | None) -> dict[str, Count]:
         """Counts of each organ; those that `reference` lacks, or all without one, have no reference.
@@ -58,10 +67,8 @@ class Joint:
         Args:
             predicted, reference: organ -> its ids on either side; several are their union.
         """
-        columns = {organ: classes_of(predicted[organ], self.predicted_ids) for organ in organs}
-        rows = {
-            o: classes_of(reference[o], self.reference_ids) for o in organs if reference is not None and o in reference
-        }
+        columns = {organ: self.predicted.classes(predicted[organ]) for organ in organs}
+        rows = {o: self.reference.classes(reference[o]) for o in organs if reference is not None and o in reference}
         known = {o: Count(OK, *c) for o, c in counts_from_confusion(self.matrix, rows, columns).items()}
         totals = self.matrix.sum(axis=0)
         unknown = {o: Count(NO_REFERENCE, None, int(totals[list(columns[o])].sum()), None) for o in organs}
@@ -94,12 +101,12 @@ def joint_counts(reference: np.ndarray | Classes | None, prediction: LabelMap) -
     Raises:
         LabelError: more than 256 different ids in one map.
     """
-    predicted, predicted_ids = compact(prediction)
+    predicted = Classes(*compact(prediction))
     if not isinstance(reference, Classes):
-        device = predicted.device if isinstance(predicted, torch.Tensor) else torch.device("cpu")
+        device = predicted.voxels.device if isinstance(predicted.voxels, torch.Tensor) else torch.device("cpu")
         reference = _classes(np.zeros(prediction.shape, np.uint8) if reference is None else reference, device)
-    matrix = confusion(reference.voxels, predicted, len(reference.ids), len(predicted_ids))
-    return Joint(matrix, reference.ids, predicted_ids)
+    matrix = confusion(reference.voxels, predicted.voxels, len(reference.ids), len(predicted.ids))
+    return Joint(matrix, reference, predicted)
 
 
 def voxel_ml(grid: Grid) -> float:
@@ -124,8 +131,3 @@ def compact(labels: LabelMap) -> tuple[LabelMap, list[int]]:
     table = np.zeros(int(ids[-1]) + 1, np.uint8)
     table[ids] = np.arange(len(ids))
     return table[labels], [int(number) for number in ids]
-
-
-def classes_of(wanted: tuple[int, ...], ids: Sequence[int]) -> tuple[int, ...]:
-    """The classes of an organ; its ids that the map does not hold have none."""
-    return tuple(place for place, number in enumerate(ids) if number in wanted)

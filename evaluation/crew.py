@@ -157,7 +157,7 @@ class Crew:
         if is_prompted(model):
             points = self.points.of(scan) if case.asking and case.asking.shares_first_click else {}
             with self.trace.span("prepare", case.row.scan_id):
-                asked = ask(case, scan, points, self.settings.seed, device, began)
+                asked = ask(case, scan, points, self.settings.seed, device, began, self.settings.surfaces)
                 found = prepare(partial(model.prepare, scan.images, device)) if asked.sources else None
             return self._ask(model, asked, found)
         with self.trace.span("prepare", case.row.scan_id):

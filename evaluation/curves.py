@@ -81,13 +81,17 @@ def never(curve: Curve, percent: int) -> float:
     return float(all(score < percent / 100 for score in curve.scores))
 
 
-def figures_of(curve: Curve) -> dict[str, float]:
-    """Every figure of a clicks table, by its column; @0 is the score of a box alone."""
+def figures_of(curve: Curve, bounded: bool = True) -> dict[str, float]:
+    """Every figure of a clicks table, by its column; @0 is the score of a box alone.
+
+    Only a score that lies in 0 to 1 (`bounded`) has thresholds.
+    """
     at = {f"@{step + 1 - curve.first_click}": score for step, score in enumerate(curve.scores)}
+    thresholds = THRESHOLDS if bounded else ()
     return {
         **at,
         "final": curve.scores[-1],
         "AUC": auc(curve),
-        **{f"NoC@{percent}": number_of_clicks(curve, percent) for percent in THRESHOLDS},
-        **{f"never@{percent}": never(curve, percent) for percent in THRESHOLDS},
+        **{f"NoC@{percent}": number_of_clicks(curve, percent) for percent in thresholds},
+        **{f"never@{percent}": never(curve, percent) for percent in thresholds},
     }

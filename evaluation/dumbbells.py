@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from umd_engine.evaluation.gaps import FUNCTIONAL
 from umd_engine.evaluation.tables import OrganRow, Table
-from umd_engine.evaluation.wording import METRIC_TITLES, plain
+from umd_engine.evaluation.wording import metric_title, plain
 
 # Okabe and Ito's colours, told apart by the colour-blind; the shapes do too
 LOOKS = {"ct": ("#0072B2", "o"), "mr": ("#009E73", "s"), "pet": ("#D55E00", "D")}
@@ -30,7 +30,7 @@ def draw_frame(axes: Axes, table: Table) -> None:
     axes.set_yticks([])
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "", "0.5", "", "1"])
     axes.tick_params(axis="x", labelsize=SMALL, color=GREY, labelcolor=INK, length=2.5)
-    axes.set_xlabel(f"Mean {METRIC_TITLES[table.metric]}", fontsize=SMALL, color=INK, labelpad=2)
+    axes.set_xlabel(f"Mean {metric_title(table.metric)}", fontsize=SMALL, color=INK, labelpad=2)
     for side in ("left", "right", "top"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set(color=GREY, bounds=(0, 1))

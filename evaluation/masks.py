@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from umd_engine.data.geometry import check_same_grid
 from umd_engine.data.labelset import LabelSet
 from umd_engine.data.nifti import read_header, read_labels
+from umd_engine.data.once import Once
 from umd_engine.data.volume import Volume
 from umd_engine.data.words import unknown_ids
 from umd_engine.errors import GeometryError, LabelError, MissingFileError, UmdEngineError, UnknownNameError
-from umd_engine.evaluation.counting import Count, joint_counts, voxel_ml
+from umd_engine.evaluation.counting import Joint, joint_counts, voxel_ml
+from umd_engine.evaluation.measuring import measured
 from umd_engine.evaluation.pairs import Pair, find_pairs
 from umd_engine.evaluation.rows import Row
 
 
 @dataclass(frozen=True)
 class Score:
-    """The voxel counts of an organ of a case; `status`, counts, `message` and `synthetic` as in a Row."""
+    """The voxel counts and surfaces of an organ of a case; everything is as in a Row."""
 
     case: str
     organ: str
@@ -30,6 +32,7 @@ class Score:
     voxel_ml: float | None = None
     message: str = ""
     synthetic: bool = False
+    surfaces: bytes | None = field(default=None, repr=False)
 
     def row(self, plan: str, cohort: str, modality: str, model: str) -> Row:
         """The score as a row of the store; subject and scan are named after the case."""
@@ -48,6 +51,7 @@ class Score:
             voxel_ml=self.voxel_ml,
             message=self.message,
             synthetic=self.synthetic,
+            surfaces=self.surfaces,
         )
 
 
@@ -57,6 +61,7 @@ def score_pair(
     prediction_set: LabelSet,
     label_set: LabelSet,
     organs: Sequence[str] = (),
+    surfaces: bool = False,
 ) -> list[Score]:
     """Score two label maps, or two folders of them paired by file name.
 
@@ -65,6 +70,7 @@ def score_pair(
         prediction_set, label_set: what the ids mean on either side.
         organs: only these; by default all that both sets have. One that only the prediction's set has gets
             "no-reference".
+        surfaces: also measure the distances between surfaces.
 
     Returns:
         One Score a case and organ. Of two folders every case of either has its scores: without a label
@@ -78,11 +84,11 @@ def score_pair(
     chosen = choose_organs(prediction_set, label_set, organs)
     if not prediction.is_dir() or not label.is_dir():
         (pair,) = find_pairs(prediction, label)
-        return _score_case(pair, prediction_set, label_set, chosen)
+        return _score_case(pair, prediction_set, label_set, chosen, surfaces)
     scores = []
     for pair in find_pairs(prediction, label):
         try:
-            scores += _score_case(pair, prediction_set, label_set, chosen)
+            scores += _score_case(pair, prediction_set, label_set, chosen, surfaces)
         except UmdEngineError as error:
             phantom, said = is_synthetic(pair), str(error)
             scores += [Score(pair.case, o, error.status, message=said, synthetic=phantom) for o in chosen]
@@ -101,10 +107,8 @@ def choose_organs(prediction_set: LabelSet, label_set: LabelSet, organs: Sequenc
     return chosen
 
 
-def count_voxels(
-    prediction: Volume, label: Volume | None, prediction_set: LabelSet, label_set: LabelSet, organs: Sequence[str]
-) -> dict[str, Count]:
-    """Counts of each organ; without a reference only the predicted voxels are known.
+def count_voxels(prediction: Volume, label: Volume | None, prediction_set: LabelSet, label_set: LabelSet) -> Joint:
+    """Joint counts of two label maps, whose ids their sets have.
 
     Raises:
         GeometryError: other grids. LabelError: ids outside a set, or more than 256 different ids in one map.
@@ -112,21 +116,28 @@ def count_voxels(
     if label is not None:
         _check_grids(prediction, label)
     joint = joint_counts(None if label is None else label.voxels, prediction.voxels)
-    _check_ids(joint.predicted_ids, joint.matrix.sum(axis=0), prediction_set, prediction.path)
+    _check_ids(joint.predicted.ids, joint.matrix.sum(axis=0), prediction_set, prediction.path)
     if label is not None:
-        _check_ids(joint.reference_ids, joint.matrix.sum(axis=1), label_set, label.path)
-    return joint.counts(organs, prediction_set.ids, None if label is None else label_set.ids)
+        _check_ids(joint.reference.ids, joint.matrix.sum(axis=1), label_set, label.path)
+    return joint
 
 
-def _score_case(pair: Pair, prediction_set: LabelSet, label_set: LabelSet, organs: Sequence[str]) -> list[Score]:
+def _score_case(
+    pair: Pair, prediction_set: LabelSet, label_set: LabelSet, organs: Sequence[str], surfaces: bool
+) -> list[Score]:
     if pair.prediction is None:
         raise MissingFileError("no prediction of this name", where=pair.label, mend="predict the case and score again")
     prediction = read_labels(pair.prediction)
     label = read_labels(pair.label) if pair.label is not None else None
-    counts = count_voxels(prediction, label, prediction_set, label_set, organs)
-    volume = voxel_ml(prediction.grid)
-    phantom = is_synthetic(pair)
-    return [Score(pair.case, o, **asdict(count), voxel_ml=volume, synthetic=phantom) for o, count in counts.items()]
+    joint = count_voxels(prediction, label, prediction_set, label_set)
+    counts = joint.counts(organs, prediction_set.ids, None if label is None else label_set.ids)
+    known = {organ: prediction_set.ids[organ] for organ in organs}
+    found = measured(joint, known, label_set.ids, prediction.grid.spacing, Once()) if surfaces and label else {}
+    volume, phantom = voxel_ml(prediction.grid), is_synthetic(pair)
+    return [
+        Score(pair.case, o, **asdict(c), voxel_ml=volume, synthetic=phantom, surfaces=found.get(o))
+        for o, c in counts.items()
+    ]
 
 
 def is_synthetic(pair: Pair) -> bool:

@@ -145,7 +145,14 @@ CREATE TABLE groups (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5)
+# 46 float64 (evaluation/surfaces.py), or none where a side is empty
+VERSION_6 = """
+ALTER TABLE results ADD COLUMN surfaces BLOB CHECK (
+    surfaces IS NULL OR typeof(surfaces) = 'blob' AND length(surfaces) IN (0, 368) AND status IN ('ok', 'absent')
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6)
 
 
 def statements(sql: str) -> Iterator[str]:

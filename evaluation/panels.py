@@ -17,7 +17,7 @@ from umd_engine.evaluation.figures import NO_FIGURE, signed
 from umd_engine.evaluation.gaps import FUNCTIONAL
 from umd_engine.evaluation.ruler import Ruler
 from umd_engine.evaluation.tables import OrganRow, Table
-from umd_engine.evaluation.wording import METRIC_TITLES, plain, table_warning
+from umd_engine.evaluation.wording import metric_title, plain, table_warning
 
 ALARM, QUIET = "#B00020", "#555555"
 TITLE = 11.0  # points
@@ -85,7 +85,7 @@ def _name(row: OrganRow) -> str:
 
 
 def _title(table: Table, ruler: Ruler, width: float) -> list[str]:
-    text = f"{METRIC_TITLES[table.metric]} of each organ by modality, cohort {plain(table.cohort)}"
+    text = f"{metric_title(table.metric)} of each organ by modality, cohort {plain(table.cohort)}"
     return ruler.wrap(text, TITLE, width - 2 * MARGIN, "bold")
 
 

@@ -19,7 +19,7 @@ from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.failures import Failure, failure_lines, find_failures
 from umd_engine.evaluation.figures import without_nan
 from umd_engine.evaluation.gaps import Gap
-from umd_engine.evaluation.metrics import dice, iou, row_score, volume
+from umd_engine.evaluation.metrics import row_score, volume
 from umd_engine.evaluation.sheets import Sheet, rendered, text_parts
 from umd_engine.evaluation.spreadsheet import rows_csv, tables_csv
 from umd_engine.evaluation.store import Row, Store
@@ -38,6 +38,7 @@ from umd_engine.evaluation.wording import (
     notes,
     plain,
     prompt_lines,
+    surface_lines,
     table_warning,
     title,
 )
@@ -138,7 +139,7 @@ def _score_text(cell: Cell | Gap) -> str:
     return cell.text
 
 
-DETAILS = ("organ", "status", "Dice", "IoU", "TP", "FP", "FN", "label mL", "prediction mL")
+DETAILS = ("organ", "status", "Dice", "IoU", "NSD", "HD95", "ASSD", "TP", "FP", "FN", "label mL", "prediction mL")
 
 
 def render_case(rows: Sequence[Row], convention: Convention) -> str:
@@ -146,14 +147,17 @@ def render_case(rows: Sequence[Row], convention: Convention) -> str:
     width = output_width()
     drawn = fitted(DETAILS, [_details(row, convention) for row in rows], width, keys=1, left=2)
     said = warning(sum(row.synthetic for row in rows), len(rows))  # all are rows of one scan
-    return printed([*([Text(said)] if said else []), *drawn, Text(convention_line(convention))], width)
+    lines = [convention_line(convention), *surface_lines(convention)]
+    return printed([*([Text(said)] if said else []), *drawn, *map(Text, lines)], width)
 
 
 def _details(row: Row, convention: Convention) -> list[str]:
-    scores = [row_score(row, convention, score) for score in (dice, iou)]
+    scores = [row_score(row, convention, name) for name in ("dice", "iou", "nsd")]
+    distances = [row_score(row, convention, name) for name in ("hd95", "assd")]
     volumes = [_volume(voxels, row.voxel_ml) for voxels in (row.label_voxels, row.prediction_voxels)]
-    shown = [*(_number(value, ".4f") for value in scores), *(_number(n, "d") for n in (row.tp, row.fp, row.fn))]
-    return [plain(row.organ), plain(row.status), *shown, *(_number(value, ".2f") for value in volumes)]
+    figures = [*(_number(value, ".4f") for value in scores), *(_number(value, ".2f") for value in distances)]
+    counts = [_number(n, "d") for n in (row.tp, row.fp, row.fn)]
+    return [plain(row.organ), plain(row.status), *figures, *counts, *(_number(value, ".2f") for value in volumes)]
 
 
 def _volume(voxels: int | None, voxel_ml: float | None) -> float | None:

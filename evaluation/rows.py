@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 OK = "ok"
 NO_REFERENCE = "no-reference"
@@ -40,7 +40,8 @@ class Row:
     was there. `synthetic`: the scan is a computer-made phantom, no patient. `prompt` and `prompt_hash` are the
     protocol that a prompted model was asked by, empty for others; `uses_label` says what of the label it was told:
     "none", "click", "box" or "crop". `note` is what the model says of how the mask was made. `inputs` is a hash of
-    what its files held (evaluation/contents.py), empty where that is not known.
+    what its files held (evaluation/contents.py), empty where that is not known. `surfaces` is what was measured of the
+    distances between the surfaces (evaluation/surfaces.py), no bytes where a side is empty, None where nothing was.
     """
 
     plan: str
@@ -65,6 +66,7 @@ class Row:
     uses_label: str = "none"
     note: str = ""
     inputs: str = ""
+    surfaces: bytes | None = field(default=None, repr=False)
 
     @property
     def key(self) -> Key:

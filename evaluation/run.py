@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from umd_engine.data.manifest import ScanRow
 from umd_engine.data.remote import absolute, found_below
@@ -34,6 +35,7 @@ from umd_engine.evaluation.cases import (
 from umd_engine.evaluation.contents import UNKNOWN, Contents
 from umd_engine.evaluation.counting import joint_counts, reference_of, voxel_ml
 from umd_engine.evaluation.crew import Answers, Crew, Done, Sessions
+from umd_engine.evaluation.measuring import measured
 from umd_engine.evaluation.plan import Plan
 from umd_engine.evaluation.prompts.asked_case import AskedCase, asked_rows, failed_row
 from umd_engine.evaluation.run_folder import STORE, home
@@ -61,7 +63,7 @@ class Scoring:
     def plain(self, case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> Done:
         if self.settings.save_masks:
             save_labels(case, scan, segmentation, self.run)
-        return Done(scored_rows(case, scan, segmentation, seconds))
+        return Done(scored_rows(case, scan, segmentation, seconds, self.settings.surfaces))
 
     def prompted(self, asked: AskedCase, masks: Sequence[Mask | UmdEngineError]) -> Done:
         if self.settings.save_masks:
@@ -274,13 +276,15 @@ def _failed_rows(case: Case, error: UmdEngineError | None) -> list[Row]:
 
 
 @does("metrics")
-def scored_rows(case: Case, scan: Scan, segmentation: Segmentation, seconds: float) -> list[Row]:
-    """A row an organ, with its voxel counts against the scan's label."""
+def scored_rows(
+    case: Case, scan: Scan, segmentation: Segmentation, seconds: float, surfaces: bool = False
+) -> list[Row]:
+    """A row an organ, with its voxel counts against the scan's label, and what is measured of its surfaces."""
     joint = joint_counts(reference_of(scan, segmentation.labels.device), segmentation.labels)
     reference = None if scan.label_set is None else scan.label_set.ids
     counts = joint.counts(case.organs, segmentation.organs, reference)
-    volume = voxel_ml(scan.images[0].grid)
-    return [
-        Row(**asdict(key_of(case, o)), **asdict(c), voxel_ml=volume, seconds=seconds, synthetic=case.row.synthetic)
-        for o, c in counts.items()
-    ]
+    grid = scan.images[0].grid
+    known = {organ: segmentation.organs[organ] for organ in case.organs}
+    found = measured(joint, known, reference, grid.spacing, scan.once) if surfaces and reference is not None else {}
+    more: dict[str, Any] = {"voxel_ml": voxel_ml(grid), "seconds": seconds, "synthetic": case.row.synthetic}
+    return [Row(**asdict(key_of(case, o)), **asdict(c), **more, surfaces=found.get(o)) for o, c in counts.items()]

@@ -12,13 +12,16 @@ from typing import Any
 
 from umd_engine.data.labelset import LabelSet, load_label_set
 from umd_engine.errors import OptionError
+from umd_engine.evaluation.cases import MEASURES
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.conventions import convention as find_convention
+from umd_engine.evaluation.filling import FILLED, fill
 from umd_engine.evaluation.lock import only_writer
 from umd_engine.evaluation.masks import Score, score_pair
-from umd_engine.evaluation.metrics import dice, iou, row_score, volume
+from umd_engine.evaluation.metrics import METRICS, row_score, volume
 from umd_engine.evaluation.report import render, render_case
 from umd_engine.evaluation.rows import Row
+from umd_engine.evaluation.run_folder import STORE
 from umd_engine.evaluation.store import Store
 from umd_engine.evaluation.synthetic import marked
 from umd_engine.evaluation.tables import build_tables
@@ -35,6 +38,7 @@ def score_command(
     label_map: str | Path = "umd13",
     organs: str = "",
     convention: str = "umd",
+    metrics: tuple[str, ...] = MEASURES,
     run: Path | None = None,
     wait: bool = False,
     model: str | None = None,
@@ -44,8 +48,11 @@ def score_command(
 ) -> tuple[str, bool]:
     """Score masks, store the rows where `run` is given, and put them into words.
 
+    Of a run's folder and a manifest, the surfaces of the run's rows are measured on its saved masks.
+
     Args:
         organs: names separated by commas; empty: all that both label sets have.
+        metrics: of `cases.MEASURES`.
         model: the name of the masks' model in `run`.
         wait: for another process that writes to `run`.
 
@@ -57,16 +64,18 @@ def score_command(
     """
     if (run is None) != (model is None):
         raise OptionError("--into RUN and --as NAME belong together", where="score", mend="give both or neither")
+    if (prediction / STORE).is_file():
+        return _fill(prediction, label, load_label_set(pred_map), wait, as_json), False
     rules = find_convention(convention)
     prediction_set, label_set = load_label_set(pred_map), load_label_set(label_map)
     names = tuple(dict.fromkeys(name.strip() for name in organs.split(",") if name.strip()))
-    scores = score_pair(prediction, label, prediction_set, label_set, names)
+    scores = score_pair(prediction, label, prediction_set, label_set, names, "surface" in metrics)
     title = model or "prediction"
     plan_json = masks_plan(title, prediction_set, label_set)
     plan = hashlib.sha256(plan_json.encode()).hexdigest()[:16]
     rows = [score.row(plan, cohort, modality, title) for score in scores]
     if run is not None:
-        with only_writer(run, wait), Store(run / "store.sqlite") as store:
+        with only_writer(run, wait), Store(run / STORE) as store:
             store.add_plan(plan, plan_json)
             store.add(rows)
     if as_json:
@@ -74,6 +83,14 @@ def score_command(
     else:
         text = _as_text(rows, rules)
     return text, any(row.failed for row in rows)
+
+
+def _fill(run: Path, manifest: Path, prediction_set: LabelSet, wait: bool, as_json: bool) -> str:
+    said = fill(run, manifest, prediction_set, wait)
+    if as_json:
+        return json.dumps(said, indent=1)
+    lines = [f"{said.pop(FILLED, 0)} rows measured on saved masks"]
+    return "\n".join([*lines, *(f"{count} rows not: {plain(reason)}" for reason, count in said.items())])
 
 
 def masks_plan(model: str, prediction_set: LabelSet, label_set: LabelSet) -> str:
@@ -92,8 +109,7 @@ def describe(row: Row, rules: Convention) -> dict[str, Any]:
     return {
         "case": row.scan_id,
         **shown,
-        "dice": _or_null(row_score(row, rules, dice)),
-        "iou": _or_null(row_score(row, rules, iou)),
+        **{name: _or_null(row_score(row, rules, name)) for name in METRICS},
         "label_ml": _ml(row.label_voxels, row.voxel_ml),
         "prediction_ml": _ml(row.prediction_voxels, row.voxel_ml),
         "convention": rules.name,

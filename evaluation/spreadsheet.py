@@ -11,7 +11,7 @@ from itertools import chain
 
 from umd_engine.data.manifest import YES
 from umd_engine.evaluation.conventions import Convention
-from umd_engine.evaluation.metrics import dice, iou, row_score
+from umd_engine.evaluation.metrics import METRICS, values
 from umd_engine.evaluation.rows import Row
 from umd_engine.evaluation.tables import Cell, Column, Table
 
@@ -20,7 +20,7 @@ PROMPT = ("prompt", "prompt_hash", "uses_label")
 TABLE_COLUMNS = ("cohort", "organ", "modality", "model", "plan", "metric", "convention", *CELL_FIELDS, *PROMPT)
 ROW_COLUMNS = (
     *("cohort", "subject", "scan_id", "modality", "model", "plan", "organ", "step", "repeat"),
-    *("status", "tp", "fp", "fn", "voxel_ml", "dice", "iou", "message", "synthetic"),
+    *("status", "tp", "fp", "fn", "voxel_ml", *METRICS, "message", "synthetic"),
     *(*PROMPT, "seconds", "note"),
 )
 
@@ -36,16 +36,14 @@ def tables_csv(tables: Sequence[Table]) -> str:
 
 
 def rows_csv(rows: Iterable[Row], convention: Convention) -> str:
-    """A line a row of the store, with its Dice and IoU under `convention`; empty where there is no figure."""
-    return csv_text(ROW_COLUMNS, (_row_line(row, convention) for row in rows))
+    """A line a row of the store, with every metric under `convention`; empty where there is no figure."""
+    every = list(rows)
+    figures = zip(*(values(every, name, convention).tolist() for name in METRICS), strict=True)
+    return csv_text(ROW_COLUMNS, (_row_line(row, found) for row, found in zip(every, figures, strict=True)))
 
 
-def _row_line(row: Row, convention: Convention) -> list[object]:
-    made = {
-        "dice": row_score(row, convention, dice),
-        "iou": row_score(row, convention, iou),
-        "synthetic": YES if row.synthetic else "",
-    }
+def _row_line(row: Row, figures: Sequence[float]) -> list[object]:
+    made = {**dict(zip(METRICS, figures, strict=True)), "synthetic": YES if row.synthetic else ""}
     return [made[name] if name in made else getattr(row, name) for name in ROW_COLUMNS]
 
 

@@ -73,7 +73,7 @@ def _values(row: Row) -> tuple[object, ...]:
     key = (*astuple(row.key)[:-2], _as_int(row.step), _as_int(row.repeat))
     figures = *counts, _as_float(row.voxel_ml), _as_float(row.seconds)
     prompt = row.prompt, row.prompt_hash, row.uses_label, row.note, row.inputs
-    return (*key, row.status, *figures, row.message, int(row.synthetic), *prompt)
+    return (*key, row.status, *figures, row.message, int(row.synthetic), *prompt, row.surfaces)
 
 
 def _target(key: Key) -> tuple[object, ...]:

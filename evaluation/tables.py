@@ -15,7 +15,7 @@ from umd_engine.evaluation.columns import AVERAGE, Column, columns_of, last_step
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.figures import between_draws, decimals, mean_of, scan_score, sd_of
 from umd_engine.evaluation.gaps import FUNCTIONAL, Gap, GapLine, differences, make_gap, over_organs, structural_of
-from umd_engine.evaluation.metrics import emptiness, metric, row_score
+from umd_engine.evaluation.metrics import Metric, emptiness, metric, not_computed, scorer
 from umd_engine.evaluation.rows import ABSENT, NO_REFERENCE, OK, Row
 
 __all__ = [
@@ -40,8 +40,9 @@ class Cell:
     score that counts. All further figures are scans with at least one such result: `failed`, `no_reference`,
     `not_counted` (counts exist but the convention leaves them out), `both_empty`, `label_empty` (the prediction
     is not) and `prediction_empty` (the label is not), `absent` (a prompted model could not be asked for an organ that
-    the label does not hold). `synthetic` of the scans are computer-made phantoms. `between_draws` is the mean over
-    scans of the SD of a scan's score between repeats, NaN without repeats.
+    the label does not hold), `not_computed` (the surfaces were not measured). `synthetic` of the scans are
+    computer-made phantoms. `between_draws` is the mean over scans of the SD of a scan's score between repeats, NaN
+    without repeats.
     """
 
     mean: float
@@ -56,6 +57,7 @@ class Cell:
     prediction_empty: int
     synthetic: int
     absent: int
+    not_computed: int
     between_draws: float
 
     @property
@@ -120,13 +122,13 @@ def build_tables(rows: Iterable[Row], convention: Convention, metric_name: str =
     Of several steps (clicks) the last counts; the score of a scan is the mean of its repeats.
 
     Raises:
-        UnknownNameError: no metric of that name.
+        UnknownNameError: no metric of that name. OptionError: a tolerance that rows hold no NSD at.
     """
-    metric(metric_name)
+    name = metric(metric_name).name
     cohorts: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         cohorts[row.cohort].append(row)
-    return tuple(_table(cohort, cohorts[cohort], convention, metric_name) for cohort in sorted(cohorts))
+    return tuple(_table(cohort, cohorts[cohort], convention, name) for cohort in sorted(cohorts))
 
 
 def _table(cohort: str, every: Sequence[Row], convention: Convention, metric_name: str) -> Table:
@@ -139,14 +141,10 @@ def _table(cohort: str, every: Sequence[Row], convention: Convention, metric_nam
             places[organ, row.modality, column][row.subject, row.scan_id].append(row)
     organs = organ_order(row.organ for row in rows)
     modalities = modality_order(row.modality for row in rows)
-    score = metric(metric_name)
-    scores = {id(row): row_score(row, convention, score) for row in rows}
-
-    def rate(row: Row) -> float:
-        return scores[id(row)]
+    wanted, rate = metric(metric_name), scorer(every, metric_name, convention)
 
     def cell(organ: str | None, modality: str, column: Column) -> Cell:
-        return make_cell(list(places.get((organ, modality, column), {}).values()), convention, rate)
+        return make_cell(list(places.get((organ, modality, column), {}).values()), convention, rate, wanted)
 
     def gap(organ: str | None, modality: str, column: Column) -> Gap:
         pairs = [
@@ -170,15 +168,17 @@ def _table(cohort: str, every: Sequence[Row], convention: Convention, metric_nam
         statuses=dict(sorted(Counter(row.status for row in rows).items())),
         scans=len({(row.subject, row.scan_id) for row in rows}),
         synthetic=len({(row.subject, row.scan_id) for row in rows if row.synthetic}),
-        clicks=click_tables(cohort, every, columns, convention, metric_name),
+        clicks=click_tables(cohort, every, columns, convention, wanted, rate),
     )
 
 
-def make_cell(scans: Sequence[Sequence[Row]], convention: Convention, score: Callable[[Row], float]) -> Cell:
+def make_cell(
+    scans: Sequence[Sequence[Row]], convention: Convention, score: Callable[[Row], float], wanted: Metric
+) -> Cell:
     """Mean and SD over `scans`, each the rows of one scan: an organ's repeats, or all organs for the average."""
     scores = [value for value in (scan_score(rows, score) for rows in scans) if not math.isnan(value)]
     spread = [between_draws(rows, score, convention.ddof) for rows in scans]
-    kinds = Counter(kind for rows in scans for kind in {k for row in rows for k in _kinds(row, score)})
+    kinds = Counter(kind for rows in scans for kind in {k for row in rows for k in _kinds(row, score, wanted)})
     return Cell(
         mean=mean_of(scores),
         sd=sd_of(scores, convention.ddof),
@@ -192,15 +192,17 @@ def make_cell(scans: Sequence[Sequence[Row]], convention: Convention, score: Cal
         prediction_empty=kinds["prediction-empty"],
         synthetic=sum(any(row.synthetic for row in rows) for rows in scans),
         absent=kinds[ABSENT],
+        not_computed=kinds["not-computed"],
         between_draws=mean_of([sd for sd in spread if not math.isnan(sd)]),
     )
 
 
-def _kinds(row: Row, score: Callable[[Row], float]) -> tuple[str, ...]:
+def _kinds(row: Row, score: Callable[[Row], float], wanted: Metric) -> tuple[str, ...]:
+    unmeasured = ("not-computed",) if not_computed(row, wanted) else ()
     if row.status in (NO_REFERENCE, ABSENT):
-        return (row.status,)
+        return (row.status, *unmeasured)
     if row.status != OK:
         return ("failed",)
     assert row.tp is not None and row.fp is not None and row.fn is not None, row
-    left_out = ("not-counted",) if math.isnan(score(row)) else ()
+    left_out = unmeasured or (("not-counted",) if math.isnan(score(row)) else ())
     return (emptiness(row.tp, row.fp, row.fn), *left_out)

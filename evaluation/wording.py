@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 
-from umd_engine.evaluation.click_tables import METRIC_TITLES, ClickTable
+from umd_engine.evaluation.click_tables import ClickTable
 from umd_engine.evaluation.columns import Column
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.figures import decimals
 from umd_engine.evaluation.gaps import Gap
+from umd_engine.evaluation.metrics import DISTANCE, METRICS, NSD, VOLUME, Metric, edges_of
 from umd_engine.evaluation.rows import ABSENT, NO_REFERENCE, OK
 from umd_engine.evaluation.synthetic import warning
 from umd_engine.evaluation.tables import Cell, OrganRow, Table
 
-COUNTS = ("failed", "no_reference", "absent", "not_counted", "both_empty", "label_empty", "prediction_empty")
+COUNTS = (
+    *("failed", "no_reference", "absent", "not_computed", "not_counted"),
+    *("both_empty", "label_empty", "prediction_empty"),
+)
 
 
 def plain(text: str) -> str:
@@ -21,20 +25,70 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
+def metric_title(name: str) -> str:
+    """With its unit."""
+    metric = METRICS[name]
+    return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
+
+
 def title(table: Table) -> str:
-    return f"{METRIC_TITLES[table.metric]}, cohort {plain(table.cohort)}: mean(SD) over scans"
+    return f"{metric_title(table.metric)}, cohort {plain(table.cohort)}: mean(SD) over scans"
 
 
-def convention_line(convention: Convention) -> str:
+def convention_line(convention: Convention, metric_name: str = "dice") -> str:
+    """What a metric is under a convention."""
+    metric = METRICS[metric_name]
     mark = " (inferred)" if convention.inferred else ""
     divisor = {0: "n", 1: "n - 1"}[convention.ddof]
-    return (
-        f"Convention {convention.name}{mark}: both masks empty {_score(convention.both_empty)}, "
-        f"only the label empty {_score(convention.label_empty)}, "
-        f"only the prediction empty {_score(convention.prediction_empty)}, "
-        f"an absent organ of a prompted model {_score(convention.absent)}, "
-        f"a failed scan {_score(convention.failed)}; the SD divides by {divisor}. Source: {convention.source}."
-    )
+    ours = metric.family != VOLUME and metric_name not in convention.states
+    stated = f", which states no {metric.title}: that is ours" if ours else ""
+    parts = [*_edges(metric, convention), *definitions(metric, convention)]
+    said = f"Convention {convention.name}{mark}: {', '.join(parts)}; the SD divides by {divisor}."
+    return f"{said} Source: {convention.source}{stated}."
+
+
+def _edges(metric: Metric, convention: Convention) -> list[str]:
+    if metric.family == VOLUME:
+        return [
+            "a volume is known whichever mask is empty",
+            "an absent organ of a prompted model and a failed scan not counted",
+        ]
+    edges = edges_of(metric, convention)
+    return [
+        f"both masks empty {shown_score(edges.both_empty)}",
+        f"only the label empty {shown_score(edges.label_empty)}",
+        f"only the prediction empty {shown_score(edges.prediction_empty)}",
+        f"an absent organ of a prompted model {shown_score(edges.absent)}",
+        f"a failed scan {shown_score(edges.failed)}",
+    ]
+
+
+def surface_lines(convention: Convention) -> list[str]:
+    """Which of several definitions the surface metrics of a case have."""
+    return [f"{METRICS[name].title}: {', '.join(definitions(METRICS[name], convention))}." for name in ("nsd", "hd95")]
+
+
+HD95 = {
+    "max": "the larger of both directed 95th percentiles",
+    "mean": "the mean of both directed 95th percentiles",
+    "pooled": "the 95th percentile of both directions together",
+}
+ELEMENTS = {"surfels": "surface elements weighted by area", "voxels": "border voxels"}
+
+
+def definitions(metric: Metric, convention: Convention) -> list[str]:
+    """Which of several definitions of a surface metric it is; nothing of other metrics."""
+    if not metric.of_surfaces:
+        return []
+    parts = [f"of {ELEMENTS[convention.elements]}"]
+    if metric.family == NSD:
+        organs = sorted((mm, organ) for organ, mm in convention.tolerances.items())
+        shown = "; ".join(f"{organ} {mm:g}" for mm, organ in organs)
+        others = f" ({shown}; others {convention.tolerance:g} mm)" if organs else f" {convention.tolerance:g} mm"
+        parts.append(f"tolerance{others}")
+    if metric.name == "hd95":
+        parts.append(HD95[convention.hd95])
+    return parts
 
 
 def plan_lines(table: Table) -> list[str]:
@@ -61,7 +115,7 @@ def prompt_lines(table: Table) -> list[str]:
 
 
 def header(table: Table) -> list[str]:
-    return [convention_line(table.convention), *plan_lines(table), *prompt_lines(table)]
+    return [convention_line(table.convention, table.metric), *plan_lines(table), *prompt_lines(table)]
 
 
 def click_title(table: ClickTable) -> str:
@@ -86,13 +140,18 @@ def click_cells(table: ClickTable) -> list[list[str]]:
 
 
 def click_notes(table: ClickTable) -> list[str]:
-    name = METRIC_TITLES[table.metric]
+    name = METRICS[table.metric].title
+    thresholds = (
+        f" NoC@p: clicks until {name} first reached p %, else the maximum. never@p: share of draws that never did."
+        if METRICS[table.metric].bounded
+        else ""
+    )
     return [
         prompt_line(table.column),
         f"{name}@i: {name} after i clicks ({name}@0: after a box alone); a draw that ended early, as no error was "
         "left, keeps its last one.",
-        f"AUC: trapezoid over the scores of clicks 1 to k, divided by k - 1. NoC@p: clicks until {name} first reached "
-        "p %, else the maximum. never@p: share of draws that never did. failed, absent: scans with such an organ.",
+        f"AUC: trapezoid over the scores of clicks 1 to k, divided by k - 1.{thresholds} failed, absent: scans "
+        "with such an organ.",
     ]
 
 
@@ -121,8 +180,24 @@ def counts_text(cell: Cell | Gap) -> str:
     return " ".join([f"n={cell.n}", *spread, *shown])
 
 
+LOSS = {  # by the unit of a metric
+    "": "; a positive gap is a loss on PET",
+    "mm": "; a negative gap is a loss on PET",
+    "mL": "",
+}
+
+
+def _missed(table: Table) -> str:
+    """That organs which are missed do not count against a model."""
+    missed = any(cell.prediction_empty for row in table.rows for line in row.lines for cell in line.cells)
+    if METRICS[table.metric].family != DISTANCE or not missed:
+        return ""
+    return " A missed organ has no distance and does not count against a model here: read the NSD or Dice beside it."
+
+
 def notes(table: Table) -> list[str]:
     """Footnotes: only those that this table needs."""
+    metric = METRICS[table.metric]
     cells = [cell for row in table.rows for line in row.lines for cell in line.cells]
     said = [
         "n: scans whose score counts; other counts are scans with such a result, those not shown are 0.",
@@ -132,15 +207,20 @@ def notes(table: Table) -> list[str]:
     if table.average.gaps:
         differences = ", ".join(f"{line.modality} minus {line.minus}" for line in table.average.gaps)
         said.append(
-            f"gap: {plain(differences)}, mean(SD) over subjects with both scored (n, pairs); a positive gap is a loss "
-            "on PET. In the Avg row: of a subject's mean over the organs counted on both sides."
+            f"gap: {plain(differences)}, mean(SD) over subjects with both scored (n, pairs){LOSS[metric.unit]}. In the "
+            "Avg row: of a subject's mean over the organs counted on both sides."
         )
     if any(cell.not_counted for cell in cells):
-        said.append("not-counted: empty masks that this convention leaves out of mean, SD and n.")
+        said.append(f"not-counted: empty masks that this convention leaves out of mean, SD and n.{_missed(table)}")
+    if any(cell.not_computed for cell in cells):
+        said.append(
+            "not-computed: the surfaces were not measured when the scan was scored; out of mean, SD and n. "
+            "`umd-engine score RUN MANIFEST` measures those of saved masks."
+        )
     if any(not math.isnan(cell.between_draws) for cell in cells):
         said.append("between draws: mean over scans of the SD of a scan's score between its repeats.")
     if absent := table.statuses.get(ABSENT):
-        effect = _score(table.convention.absent)
+        effect = "not counted" if metric.family == VOLUME else shown_score(edges_of(metric, table.convention).absent)
         scans = max(cell.absent for cell in cells)
         said.append(
             f"absent: the label does not hold the organ, so a prompted model could not be asked; {effect}. "
@@ -150,8 +230,8 @@ def notes(table: Table) -> list[str]:
         said.append("no-reference: the scan has no label or its label set lacks the organ; out of mean, SD and n.")
     failed = {status: n for status, n in table.statuses.items() if status not in (OK, NO_REFERENCE, ABSENT)}
     if failed:
-        left_out = math.isnan(table.convention.failed)
-        effect = "out of mean, SD and n" if left_out else f"they count as {table.convention.failed:g}"
+        counts_as = math.nan if metric.family == VOLUME else edges_of(metric, table.convention).failed
+        effect = "out of mean, SD and n" if math.isnan(counts_as) else f"they count as {counts_as:g}"
         listed = ", ".join(f"{plain(status)} {n}" for status, n in failed.items())
         said.append(f"failed: scans that ended with an error; {effect}. Rows by status: {listed}.")
     gaps = [gap for row in table.rows for line in row.gaps for gap in line.cells]
@@ -160,5 +240,5 @@ def notes(table: Table) -> list[str]:
     return said
 
 
-def _score(value: float) -> str:
+def shown_score(value: float) -> str:
     return "not counted" if math.isnan(value) else f"{value:g}"

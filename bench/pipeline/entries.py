@@ -14,6 +14,7 @@ from umd_engine.bench.pipeline import nnunet, ours, plain_monai, spread
 from umd_engine.bench.pipeline.clock import Counts, Told
 from umd_engine.bench.pipeline.cohort import NETWORKS, Cohort, make_cohort, unlike_voxels
 from umd_engine.errors import BackendError
+from umd_engine.evaluation.cases import MEASURES
 
 JOB, STUDY, DICE, SURFACES = (
     "evaluate",
@@ -55,7 +56,7 @@ def entries(pairs: str, size: str, python: str, workers: str, scans: str, ray: s
         entry(DICE, "peer:nnUNetv2_evaluate_folder", lambda: nnunet.score(cohort, held.masks(), python, int(workers)),
               held.scores, target=DICE_TARGET, call=folder_scored),
         entry(DICE, "score", lambda: ours.score(cohort, held.masks()), held.scores),
-        entry(SURFACES, "score and surfaces", lambda: ours.score_surfaces(cohort, held.masks()), held.scores),
+        entry(SURFACES, "score and surfaces", lambda: ours.score(cohort, held.masks(), MEASURES), held.scores),
     ]  # fmt: skip
 
 

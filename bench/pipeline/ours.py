@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from umd_engine.bench.pipeline.clock import Counts, Seconds, Told
 from umd_engine.bench.pipeline.cohort import NETWORKS, Cohort, case_of
-from umd_engine.data.labelset import load_label_set
 from umd_engine.data.manifest import ScanRow
-from umd_engine.data.nifti import read_labels
 from umd_engine.engine.trace import Span, Trace
 from umd_engine.evaluation.cases import mask_path
 from umd_engine.evaluation.run import Evaluation, Settings
 from umd_engine.evaluation.score import score_command
 from umd_engine.evaluation.store import Store
-from umd_engine.kernels.surface import SurfaceMetrics, surface_metrics
 from umd_engine.models.catalog import Request
-
-TOLERANCE = 2.0  # mm, of the NSD
 
 
 def evaluate(cohort: Cohort, variant: str) -> Told:
@@ -81,31 +76,15 @@ def counts_of(run: Path, by_model: bool = False) -> Counts:
     return counts
 
 
-def score(cohort: Cohort, masks: Path) -> Told:
-    """`umd-engine score MASKS LABELS --json`."""
+def score(cohort: Cohort, masks: Path, metrics: tuple[str, ...] = ("dice",)) -> Told:
+    """`umd-engine score MASKS LABELS --metrics ... --json`."""
     seconds = Seconds()
     with seconds.counted():
-        text, failed = score_command(masks, cohort.labels, as_json=True)
+        text, failed = score_command(masks, cohort.labels, metrics=metrics, as_json=True)
     assert not failed, text
     counts: Counts = {}
-    for row in json.loads(text):
+    rows = json.loads(text)
+    for row in rows:
         counts.setdefault(row["case"], {})[row["organ"]] = (row["tp"], row["fp"], row["fn"])
-    return Told(seconds, counts=counts)
-
-
-def score_surfaces(cohort: Cohort, masks: Path) -> Told:
-    """The same, then NSD and HD95 of every organ by the kernel, each file read once more: `score` has neither yet."""
-    seconds = Seconds()
-    with seconds.counted():
-        counts = score(cohort, masks).counts
-        found = {case_of(row): surfaces(row, masks) for row in cohort.rows}
-    measured = sum(metrics.hd95_max is not None for metric in found.values() for metrics in metric.values())
-    return Told(seconds, counts=counts, note=f"NSD and HD95 of {measured} organs")
-
-
-def surfaces(row: ScanRow, masks: Path) -> Mapping[int, SurfaceMetrics]:
-    """Of the 13 organs of a scan, by id."""
-    assert row.label is not None
-    label, mask = read_labels(row.label), read_labels(masks / f"{case_of(row)}.nii.gz")
-    ids = [numbers[0] for numbers in load_label_set("umd13").ids.values()]
-    return surface_metrics(label.voxels, mask.voxels, ids, label.grid.spacing, TOLERANCE)
+    measured = sum(row["hd95"] is not None for row in rows)
+    return Told(seconds, counts=counts, note=f"NSD, HD, HD95, ASSD of {measured} organs" if measured else "")

@@ -21,6 +21,7 @@ from umd_engine.evaluation.prompts.replay_source import ReplaySource
 from umd_engine.evaluation.prompts.source import Place, Source
 from umd_engine.evaluation.prompts.subject_points import Points
 from umd_engine.evaluation.rows import ABSENT, NO_REFERENCE, OK, Row
+from umd_engine.evaluation.surfaces import EMPTY
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import Point, is_inside, voxel_of
 
@@ -44,12 +45,21 @@ class AskedCase:
     errors: tuple[UmdEngineError, ...]
 
 
-def ask(case: Case, scan: Scan, points: Points, seed: int, device: torch.device, began: float) -> AskedCase:
+def ask(
+    case: Case,
+    scan: Scan,
+    points: Points,
+    seed: int,
+    device: torch.device,
+    began: float,
+    surfaces: bool = False,
+) -> AskedCase:
     """The sources of a case.
 
     Args:
         points: the subject's first clicks, where they are shared.
         began: `time.perf_counter()` when the case started.
+        surfaces: measure the distances between surfaces after every step.
 
     Raises:
         PromptError: the protocol draws from a label and the scan has none. LabelError: too many ids.
@@ -62,7 +72,7 @@ def ask(case: Case, scan: Scan, points: Points, seed: int, device: torch.device,
             where=case.row.images[0],
             mend="add a label to the manifest, give --replay, or take a protocol without one (text)",
         )
-    builder = _Builder(case, scan, points, seed, organs_of(scan, case.organs, device), began)
+    builder = _Builder(case, scan, points, seed, organs_of(scan, case.organs, device), began, surfaces)
     sources: list[Source] = []
     settled: list[Row] = []
     errors: list[UmdEngineError] = []
@@ -107,7 +117,7 @@ def _step_rows(asked: AskedCase, source: Source) -> list[Row]:
     return [
         _row(
             asked.case, place.organ, place.repeat, number, status=status, tp=step.tp, fp=step.fp, fn=step.fn,
-            voxel_ml=volume, seconds=step.seconds, note=step.note,
+            voxel_ml=volume, seconds=step.seconds, note=step.note, surfaces=step.surfaces,
         )
         for number, step in enumerate(source.steps)
     ]  # fmt: skip
@@ -131,16 +141,24 @@ class _Builder:
     """Makes the source of an organ, or the row that says why there is none."""
 
     def __init__(
-        self, case: Case, scan: Scan, points: Points, seed: int, references: Mapping[str, OrganLabel], began: float
+        self,
+        case: Case,
+        scan: Scan,
+        points: Points,
+        seed: int,
+        references: Mapping[str, OrganLabel],
+        began: float,
+        surfaces: bool,
     ):
         assert case.asking is not None
         self.case, self.scan, self.points, self.seed, self.began = case, scan, points, seed, began
+        self.surfaces = surfaces
         self.asking, self.references = case.asking, references
         self.stream = cache(OfficialStream)  # one a repeat
 
     def source(self, organ: str, repeat: int) -> Source | Row:
         label = self.references.get(organ)
-        place = Place(self.case.row, self.scan.images[0].grid, organ, repeat, label, self.began)
+        place = Place(self.case.row, self.scan.images[0].grid, organ, repeat, label, self.began, self.surfaces)
         if self.asking.replay is not None:
             return self._replayed(place)
         if self.asking.needs_label and label is None:
@@ -169,6 +187,7 @@ class _Builder:
         volume = voxel_ml(place.grid)
         return _row(
             self.case, place.organ, place.repeat, 0, status=ABSENT, tp=0, fp=0, fn=0, voxel_ml=volume,
+            surfaces=EMPTY if self.surfaces else None,
             message="the organ is absent from the label, so no prompt can be drawn",
         )  # fmt: skip
 

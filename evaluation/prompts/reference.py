@@ -11,7 +11,7 @@ import torch
 from umd_engine.data.labelset import LabelSet
 from umd_engine.data.scan import Scan
 from umd_engine.engine.staging import moved
-from umd_engine.evaluation.counting import Classes, classes_of, compact, reference_of
+from umd_engine.evaluation.counting import Classes, compact, reference_of
 from umd_engine.kernels.bounds import Bounds, bounds
 from umd_engine.models.mask import Mask, Triple
 
@@ -52,12 +52,13 @@ def organ_labels(
     Raises:
         LabelError: more than 256 different ids.
     """
-    classes, ids = (labels.voxels, labels.ids) if isinstance(labels, Classes) else compact(labels)
-    if isinstance(classes, np.ndarray):
-        classes = torch.from_numpy(np.array(classes, order="K"))  # torch takes no flipped array
-    on_device = moved(classes, device)
-    found = bounds(on_device, len(ids))
-    known = {organ: classes_of(label_set.ids[organ], ids) for organ in organs if organ in label_set.ids}
+    classes = labels if isinstance(labels, Classes) else Classes(*compact(labels))
+    voxels = classes.voxels
+    if isinstance(voxels, np.ndarray):
+        voxels = torch.from_numpy(np.array(voxels, order="K"))  # torch takes no flipped array
+    on_device = moved(voxels, device)
+    found = bounds(on_device, len(classes.ids))
+    known = {organ: classes.classes(label_set.ids[organ]) for organ in organs if organ in label_set.ids}
     return {organ: _organ(on_device, numbers, found) for organ, numbers in known.items()}
 
 

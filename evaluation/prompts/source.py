@@ -11,6 +11,7 @@ import torch
 
 from umd_engine.data.manifest import ScanRow
 from umd_engine.data.volume import Grid
+from umd_engine.evaluation.measuring import measured_mask
 from umd_engine.evaluation.prompts.given import Given, as_prompt
 from umd_engine.evaluation.prompts.reference import OrganLabel
 from umd_engine.kernels.parts import does
@@ -28,6 +29,7 @@ class Step:
     Attributes:
         seconds: from the case's start until the mask was there; the organs of a scan share their time.
         note: what the model says of how the mask was made.
+        surfaces: as in a row.
     """
 
     tp: int | None
@@ -36,6 +38,7 @@ class Step:
     seconds: float
     note: str
     given: tuple[Given, ...]
+    surfaces: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,7 @@ class Place:
     Attributes:
         label: its reference on the device; None where the scan has none.
         began: `time.perf_counter()` when the case started.
+        surfaces: distances between surfaces are measured.
     """
 
     row: ScanRow
@@ -53,6 +57,7 @@ class Place:
     repeat: int
     label: OrganLabel | None
     began: float
+    surfaces: bool = False
 
 
 class Source(ABC):
@@ -106,10 +111,15 @@ class Source(ABC):
 
     def _keep(self, mask: Mask, note: str) -> None:
         assert mask.shape == self.place.grid.shape, f"{self.organ}: {mask.shape} instead of {self.place.grid.shape}"
+        seconds = time.perf_counter() - self.place.began
         tp, fp, fn = count(mask, self.place.label)
         self.last = mask
         given, self._given = self._given or (), None
-        self.steps.append(Step(tp, fp, fn, time.perf_counter() - self.place.began, note, given))
+        self.steps.append(Step(tp, fp, fn, seconds, note, given, self._measured(mask)))
+
+    def _measured(self, mask: Mask) -> bytes | None:
+        label = self.place.label
+        return measured_mask(mask, label, self.place.grid.spacing) if self.place.surfaces and label else None
 
 
 @does("metrics")

@@ -29,7 +29,7 @@ from umd_engine.evaluation.statistics.told import (
     test_cells,
 )
 from umd_engine.evaluation.synthetic import warning
-from umd_engine.evaluation.wording import METRIC_TITLES, convention_line
+from umd_engine.evaluation.wording import convention_line, metric_title
 
 FORMS = ("text", *MARKUPS, "csv", "json")
 FIRST, SECOND = "first", "second"
@@ -176,7 +176,7 @@ def comparison_sheet(found: Comparison) -> Sheet:
     shades = {(i, names.index("p (Holm)")): line.difference.test.shade for i, line in enumerate(found.lines)}
     said = warning(found.synthetic, found.subjects)
     return Sheet(
-        f"{METRIC_TITLES[found.metric]}, cohort {found.cohort}: {second} minus {first}, paired within the subject",
+        f"{metric_title(found.metric)}, cohort {found.cohort}: {second} minus {first}, paired within the subject",
         names, rows, ends=range(modalities - 1, len(rows) - 1, modalities) if modalities > 1 else (),
         warning=[said.replace("scans are", "subjects are")] if said else [],
         said=[convention_line(found.convention), sampling_line(found.sampling), *_plan_lines(found)],

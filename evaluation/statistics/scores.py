@@ -11,14 +11,8 @@ import numpy as np
 from umd_engine.evaluation.columns import Column, columns_of, last_steps, modality_order, organ_order
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.gaps import FUNCTIONAL, structural_of
-from umd_engine.evaluation.metrics import metric, row_score
+from umd_engine.evaluation.metrics import metric, values
 from umd_engine.evaluation.rows import Row
-
-
-def values(rows: Sequence[Row], metric_name: str, convention: Convention) -> np.ndarray:
-    """The score of each row, float64; NaN where it does not count."""
-    score = metric(metric_name)
-    return np.array([row_score(row, convention, score) for row in rows], float)
 
 
 @dataclass(frozen=True, eq=False)

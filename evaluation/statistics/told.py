@@ -17,7 +17,7 @@ from umd_engine.evaluation.statistics.bootstrap import LEVEL
 from umd_engine.evaluation.statistics.paired import FEWEST, SHADES
 from umd_engine.evaluation.statistics.summary import Estimate, Sampling, Statistics, Tested
 from umd_engine.evaluation.synthetic import warning
-from umd_engine.evaluation.wording import METRIC_TITLES, convention_line
+from umd_engine.evaluation.wording import convention_line, metric_title
 
 SHOWN = 5  # names in a sentence
 TEST_NAMES = ("gap", f"{LEVEL:.0%} CI", "n", "unpaired", "p", "p (Holm)", "t (Holm)", "effect")
@@ -70,7 +70,7 @@ def subgroups_sheet(name: str, groups: Sequence[Statistics]) -> Sheet:
     rows = [row for group in groups for row in _average_rows(name, group)]
     per_group = len(rows) // len(groups)
     return Sheet(
-        f"{METRIC_TITLES[first.metric]} by {name}, cohort {first.cohort}: average over organs, mean(SD) and 95 % CI",
+        f"{metric_title(first.metric)} by {name}, cohort {first.cohort}: average over organs, mean(SD) and 95 % CI",
         [name, "modality", *(column.title for column in first.columns)], rows, level=3,
         ends=range(per_group - 1, len(rows) - 1, per_group),
         notes=["Subgroups are described, not tested: a small one has a wide interval."],
@@ -118,7 +118,7 @@ def p_text(p: float) -> str:
 
 def _title(found: Statistics, what: str) -> str:
     group = f", {found.group}" if found.group else ""
-    return f"{METRIC_TITLES[found.metric]}, cohort {found.cohort}{group}: {what}"
+    return f"{metric_title(found.metric)}, cohort {found.cohort}{group}: {what}"
 
 
 def _warning(found: Statistics) -> list[str]:

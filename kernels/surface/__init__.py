@@ -11,7 +11,7 @@ import torch
 from umd_engine.errors import KernelError
 from umd_engine.kernels.backends import missing_library, resolve
 from umd_engine.kernels.distance.arguments import as_array, check_ids, check_map, check_spacing
-from umd_engine.kernels.surface.grids import ELEMENTS
+from umd_engine.kernels.surface.grids import ELEMENTS, Boxes
 from umd_engine.kernels.surface.measures import SurfaceDistances, SurfaceMetrics
 
 __all__ = ["SurfaceDistances", "SurfaceMetrics", "surface_distances", "surface_metrics"]
@@ -53,6 +53,7 @@ def surface_distances(
     *,
     elements: str = "surfels",
     backend: str = "auto",
+    boxes: Boxes | None = None,
 ) -> dict[int, SurfaceDistances]:
     """Of every element of each organ's surface the distance to the nearest element of the other map's.
 
@@ -66,6 +67,7 @@ def surface_distances(
             "voxels": voxels of the mask with a neighbour by face outside it, each weighing 1 (MONAI, MedPy).
             Outside the volume there is background for both.
         backend: "auto" (where the maps lie), "cpu" (numba), "gpu" (CUDA) or "reference" (SciPy).
+        boxes: `bounds(map, 256).boxes` of both maps, where they are known; of a map that is measured more than once.
 
     Returns:
         id -> both directed distances in mm, sorted, on the CPU.
@@ -86,7 +88,7 @@ def surface_distances(
         raise KernelError(f"surface: elements are '{elements}'", mend=f"one of {', '.join(ELEMENTS)}")
     name = resolve(backend, on_gpu=on_gpu, kernel="surface")
     if name == "gpu":
-        return _on_gpu(label, prediction, names, sizes, elements)
+        return _on_gpu(label, prediction, names, sizes, elements, boxes)
     maps = as_array(label), as_array(prediction)
     if name == "reference":
         from umd_engine.kernels.surface import reference
@@ -94,11 +96,16 @@ def surface_distances(
         return reference.surface_distances(*maps, names, sizes, elements)
     from umd_engine.kernels.surface import cpu
 
-    return cpu.surface_distances(*maps, names, sizes, elements)
+    return cpu.surface_distances(*maps, names, sizes, elements, boxes=boxes)
 
 
 def _on_gpu(
-    label: Any, prediction: Any, ids: Sequence[int], spacing: tuple[float, float, float], elements: str
+    label: Any,
+    prediction: Any,
+    ids: Sequence[int],
+    spacing: tuple[float, float, float],
+    elements: str,
+    boxes: Boxes | None,
 ) -> dict[int, SurfaceDistances]:
     if not isinstance(label, torch.Tensor) and not torch.cuda.is_available():
         from umd_engine.kernels.backends import missing_device
@@ -110,7 +117,7 @@ def _on_gpu(
         raise missing_library("surface", "gpu", "cupy") from error
     from umd_engine.kernels.surface import gpu
 
-    return gpu.surface_distances(label, prediction, ids, spacing, elements)
+    return gpu.surface_distances(label, prediction, ids, spacing, elements, boxes)
 
 
 def _tolerance(tolerances: float | Mapping[int, float] | None, name: int) -> float | None:

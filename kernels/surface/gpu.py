@@ -15,8 +15,8 @@ from umd_engine.kernels.distance.jobs import grids, job_table, volume
 from umd_engine.kernels.distance.source import THREADS
 from umd_engine.kernels.launch import Launch, on_device
 from umd_engine.kernels.surface.areas import element_areas
-from umd_engine.kernels.surface.grids import common, grid
-from umd_engine.kernels.surface.measures import OK, SurfaceDistances, empty, status_of
+from umd_engine.kernels.surface.grids import Boxes, Organ, all_of, batches, common, grid
+from umd_engine.kernels.surface.measures import OK, SurfaceDistances
 from umd_engine.kernels.surface.source import SURFACE
 
 Spacing = tuple[float, float, float]
@@ -66,7 +66,7 @@ def both_tables(boxes: Sequence[np.ndarray], ids: Sequence[int], elements: str) 
 
 
 def surface_distances(
-    label: Any, prediction: Any, ids: Sequence[int], spacing: Spacing, elements: str
+    label: Any, prediction: Any, ids: Sequence[int], spacing: Spacing, elements: str, boxes: Boxes | None = None
 ) -> dict[int, SurfaceDistances]:
     """As the package's.
 
@@ -74,24 +74,19 @@ def surface_distances(
         BackendError: there is no CUDA device.
     """
     device = device_of(label, "surface")
+    measured: dict[int, SurfaceDistances] = {}
     with torch.cuda.device(device):
         maps = as_tensor(label, device), as_tensor(prediction, device)
-        boxes = bounds(maps[0], 256).boxes, bounds(maps[1], 256).boxes
-        organs = common(boxes, ids)
-        directed = _directed(maps, organs, spacing, elements) if organs else []
-    there = {name: index for index, (name, _) in enumerate(organs)}
-    found = {}
-    for name in ids:
-        if name in there:
-            one, other = directed[there[name]], directed[there[name] + len(organs)]
-            found[name] = SurfaceDistances(OK, elements, *one, *other)
-        else:
-            found[name] = empty(status_of(*(bool(box[name].any()) for box in boxes)), elements)
-    return found
+        boxes = boxes or (bounds(maps[0], 256).boxes, bounds(maps[1], 256).boxes)
+        for organs in batches(common(boxes, ids)):
+            directed = _directed(maps, organs, spacing, elements)
+            for (name, _), one, other in zip(organs, directed[: len(organs)], directed[len(organs) :], strict=True):
+                measured[name] = SurfaceDistances(OK, elements, *one, *other)
+    return all_of(ids, boxes, measured, elements)
 
 
 def _directed(
-    maps: tuple[torch.Tensor, torch.Tensor], organs: list[tuple[int, np.ndarray]], spacing: Spacing, elements: str
+    maps: tuple[torch.Tensor, torch.Tensor], organs: Sequence[Organ], spacing: Spacing, elements: str
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """(distances, areas) of every job, sorted."""
     device = maps[0].device

@@ -54,7 +54,7 @@ def near(
     """distances and found of every element in planes [first, last) of codes whose other surface is near.
 
     steps [nx, ny, nz] are those to the other surface along x. The search around an element looks REACH voxels along
-    y and z; where that does not show that nothing is nearer, missed [nx] gets a 1 and the plane is left as it is.
+    y and z; where that does not show that nothing is nearer, the distance is -1 and missed [nx] counts it.
     starts [nx]: where in distances the elements of each plane begin, in C order.
     """
     _, ny, nz = codes.shape
@@ -87,14 +87,11 @@ def near(
                                     continue
                                 away = steps[x, row, column] * spacing[0]
                                 best = min(best, away * away + along_y + along_z)
-                if best > min(beyond_y, beyond_z):
-                    missed[x] = 1
-                    break
-                distances[offset] = np.sqrt(best)
+                far = best > min(beyond_y, beyond_z)
+                missed[x] += far
+                distances[offset] = -1.0 if far else np.sqrt(best)
                 found[offset] = code
                 offset += 1
-            if missed[x]:
-                break
 
 
 def collect(squares: Any, codes: Any, first: int, spacing: Any, offset: int, distances: Any, found: Any) -> None:
@@ -124,3 +121,17 @@ def collect(squares: Any, codes: Any, first: int, spacing: Any, offset: int, dis
                 distances[offset] = np.sqrt(best)
                 found[offset] = code
                 offset += 1
+
+
+def locate(codes: Any, starts: Any, places: Any) -> None:
+    """places [N, 3] int64: x, y, z of every element of codes [nx, ny, nz], in C order; starts as for `near`."""
+    nx, ny, nz = codes.shape
+    for x in range(nx):
+        offset = starts[x]
+        if offset == starts[x + 1]:
+            continue
+        for y in range(ny):
+            for z in range(nz):
+                if codes[x, y, z]:
+                    places[offset, 0], places[offset, 1], places[offset, 2] = x, y, z
+                    offset += 1

@@ -63,7 +63,7 @@ class SurfaceDistances:
         """All of them; `tolerance` in mm."""
         if self.status != OK:
             return SurfaceMetrics(self.status, tolerance=tolerance)
-        one, other = self._directed(95)
+        one, other = self.directed(95)
         return SurfaceMetrics(
             status=OK,
             hd=max(float(self.label_to_prediction[-1]), float(self.prediction_to_label[-1])),
@@ -98,10 +98,11 @@ class SurfaceDistances:
             order = np.argsort(together, kind="stable")  # merges two sorted runs
             areas = np.concatenate([self.label_areas, self.prediction_areas])
             return self._percentile(together[order], areas[order], percent)
-        one, other = self._directed(percent)
+        one, other = self.directed(percent)
         return max(one, other) if definition == "max" else (one + other) / 2
 
-    def _directed(self, percent: float) -> tuple[float, float]:
+    def directed(self, percent: float) -> tuple[float, float]:
+        """Both directed percentiles, mm: of the label's elements and of the prediction's."""
         one = self._percentile(self.label_to_prediction, self.label_areas, percent)
         return one, self._percentile(self.prediction_to_label, self.prediction_areas, percent)
 

@@ -136,7 +136,7 @@ def test_what_an_absent_organ_counts_as_is_the_conventions(name):
     rows = [replace(BASE, status="absent", tp=0, fp=0, fn=0), step(0, 50, subject="b", scan_id="b_ct")]
     (table,) = build_tables(rows, convention(name))
     cell = table.organs[0].lines[0].cells[0]
-    counts = name in ("metrics-reloaded", "flare")
+    counts = name in ("metrics-reloaded", "flare", "sat")
     assert (cell.n, cell.absent, cell.not_counted, cell.both_empty) == (2 if counts else 1, 1, 0, 0)
     assert cell.mean == (0.75 if counts else 0.5)
     text = " ".join(render([table], "text").split())

@@ -160,12 +160,12 @@ def same(gap, values, ddof):
 def plain_score(counts, rules):
     """Of no row at all: (); of a failed one: None."""
     if counts is None:
-        return rules.failed
+        return rules.overlap.failed
     if counts == ():
         return math.nan
     tp, fp, fn = counts
     if tp + fp + fn == 0:
-        return rules.both_empty
+        return rules.overlap.both_empty
     if tp + fn == 0:
-        return rules.label_empty
-    return rules.prediction_empty if tp + fp == 0 else 2 * tp / (2 * tp + fp + fn)
+        return rules.overlap.label_empty
+    return rules.overlap.prediction_empty if tp + fp == 0 else 2 * tp / (2 * tp + fp + fn)

@@ -54,8 +54,11 @@ EMPTIES = {  # both empty, only the label empty, only the prediction empty; a fa
     "nnunet": (NAN, 0, 0, NAN, 1),
     "metrics-reloaded": (1, 0, 0, 0, 1),
     "flare": (1, 0, 0, 0, 1),
+    "cvpr25": (NAN, NAN, 0, NAN, 1),
     "monai": (NAN, NAN, 0, NAN, 1),
     "autopet": (NAN, NAN, 0, NAN, 1),
+    "totalsegmentator": (NAN, NAN, 0, NAN, 1),
+    "sat": (1, 0, 0, NAN, 1),
 }
 
 
@@ -69,10 +72,10 @@ def failed_row(status):
 @pytest.mark.parametrize("name", EMPTIES)
 def test_edge_cases_of_each_convention(name, score):
     rules = convention(name)
-    failed = row_score(failed_row("corrupt-file"), rules, score)
+    failed = row_score(failed_row("corrupt-file"), rules, score.__name__)
     found = [score(0, 0, 0, rules), score(0, 5, 0, rules), score(0, 0, 5, rules), failed, rules.ddof]
     assert found == pytest.approx(EMPTIES[name], nan_ok=True)
-    assert math.isnan(row_score(failed_row("no-reference"), rules, score))
+    assert math.isnan(row_score(failed_row("no-reference"), rules, score.__name__))
 
 
 def test_every_convention_is_listed_under_its_name_and_has_a_source():

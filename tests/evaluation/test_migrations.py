@@ -1,6 +1,7 @@
 """Stores of other versions and other programs."""
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from umd_engine.data.content import Content, Stamp
 from umd_engine.errors import StoreError
 from umd_engine.evaluation.migrations import APPLICATION_ID, MIGRATIONS, statements
 from umd_engine.evaluation.store import COLUMNS, Row, Store
+from umd_engine.evaluation.surfaces import ELEMENTS, FIGURES
 
 VERSION_1 = (Path(__file__).parent / "store_v1.sql").read_text()  # frozen: as released
 VERSION_2 = (Path(__file__).parent / "store_v2.sql").read_text()
 VERSION_3 = (Path(__file__).parent / "store_v3.sql").read_text()
 VERSION_4 = (Path(__file__).parent / "store_v4.sql").read_text()
 VERSION_5 = (Path(__file__).parent / "store_v5.sql").read_text()
+VERSION_6 = (Path(__file__).parent / "store_v6.sql").read_text()
 VALUES_1 = ("p", "petct", "s", "s_ct", "ct", "m", "liver", 0, 0, "ok", 3, 2, 1, 0.5, 1.25, "")
 TWICE = (
     *MIGRATIONS,
@@ -102,6 +105,27 @@ def test_version_5_is_as_released_and_knows_subgroups(tmp_path):
         assert store.groups() == {scan: {"sex": "F", "age": "62"}}
 
 
+def test_version_6_is_as_released_and_keeps_surfaces(tmp_path):
+    with sqlite3.connect(tmp_path / "frozen.sqlite") as db:
+        db.executescript(VERSION_6)
+    path = tmp_path / "new.sqlite"
+    Store(path, migrations=MIGRATIONS[:6]).close()
+    assert schema(tmp_path / "frozen.sqlite")[1] == schema(path)[1]
+    first = dict(zip(COLUMNS[:16], VALUES_1, strict=True))
+    size = 8 * len(ELEMENTS) * len(FIGURES)
+    rows = [
+        Row(**(first | {"organ": organ}), surfaces=held)
+        for organ, held in zip("abc", (None, b"", b"7" * size), strict=True)
+    ]
+    failed = Row(**(first | {"status": "bad-label", "tp": None, "fp": None, "fn": None}), surfaces=b"")
+    with Store(path) as store:
+        store.add(rows)
+        assert list(store.rows()) == rows
+        for wrong in (replace(rows[0], surfaces=b"7" * 8), failed):
+            with pytest.raises(StoreError, match="CHECK"):
+                store.add([wrong])
+
+
 def version_2_store(path):
     """Made by the version-2 SQL alone, with a patient, a phantom and a failure."""
     db = sqlite3.connect(path)
@@ -174,7 +198,7 @@ def test_a_newer_store_is_refused_untouched(tmp_path):
     path = tmp_path / "store.sqlite"
     Store(path, migrations=TWICE).close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"schema version 6.*newer umd-engine"):
+    with pytest.raises(StoreError, match=rf"schema version {len(MIGRATIONS) + 1}.*newer umd-engine"):
         Store(path)
     assert path.read_bytes() == before
 

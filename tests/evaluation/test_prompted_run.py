@@ -175,7 +175,7 @@ def test_more_repeats_later_leave_the_first_ones_as_they_are(pairs, ritm, tmp_pa
     assert all(after[key] == row for key, row in before.items()) and counts_of(run) == counts_of(ritm)
     with sqlite3.connect(run / "store.sqlite") as db:
         db.execute("DELETE FROM results WHERE scan_id = 's001_pet' AND organ = 'lung' AND repeat = 1 AND step = 2")
-        db.execute("UPDATE results SET status = 'error', tp = NULL, fp = NULL, fn = NULL "
+        db.execute("UPDATE results SET status = 'error', tp = NULL, fp = NULL, fn = NULL, surfaces = NULL "
                    "WHERE scan_id = 's001_pet' AND organ = 'lung' AND repeat = 1 AND step = 1")  # fmt: skip
     model = CubeModel()
     evaluate(pairs, run, [model], asked=prompts("random-3", repeats=2))

@@ -18,7 +18,7 @@ from umd_engine.cli import main
 from umd_engine.errors import MissingFileError, UnknownNameError
 from umd_engine.evaluation.conventions import convention
 from umd_engine.evaluation.failures import find_failures
-from umd_engine.evaluation.metrics import dice, iou, row_score
+from umd_engine.evaluation.metrics import METRICS, row_score
 from umd_engine.evaluation.report import FORMATS, render, render_case, report_run
 from umd_engine.evaluation.rows import Row
 from umd_engine.evaluation.store import Store
@@ -239,16 +239,17 @@ def test_no_rows():
     assert len(render((), "csv").splitlines()) == 1
 
 
-def test_one_case_in_detail():
+def test_one_case_in_detail(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
     rows = [
         row("a", "liver", "ok", 1, 1, 1, voxel_ml=0.5),
         row("a", "brain", "no-reference", None, 4, None, voxel_ml=0.5),
         row("a", "colon", "bad-label"),
     ]
     lines = [[c.strip() for c in line.split("│")[1:-1]] for line in render_case(rows, convention("umd")).splitlines()]
-    assert ["liver", "ok", "0.5000", "0.3333", "1", "1", "1", "1.00", "1.00"] in lines
-    assert ["brain", "no-reference", "-", "-", "-", "4", "-", "-", "2.00"] in lines
-    assert ["colon", "bad-label", "-", "-", "-", "-", "-", "-", "-"] in lines
+    assert ["liver", "ok", "0.5000", "0.3333", "-", "-", "-", "1", "1", "1", "1.00", "1.00"] in lines
+    assert ["brain", "no-reference", *["-"] * 6, "4", "-", "-", "2.00"] in lines
+    assert ["colon", "bad-label", *["-"] * 10] in lines
 
 
 BROKEN = [
@@ -297,8 +298,8 @@ def test_rows_are_every_row_of_the_store(tmp_path, name):
     text = report_run(tmp_path, convention(name), "rows")
     lines = list(csv.DictReader(io.StringIO(text)))
     assert text.splitlines()[0] == (
-        "cohort,subject,scan_id,modality,model,plan,organ,step,repeat,status,tp,fp,fn,voxel_ml,dice,iou,message,synthetic,"
-        "prompt,prompt_hash,uses_label,seconds,note"
+        "cohort,subject,scan_id,modality,model,plan,organ,step,repeat,status,tp,fp,fn,voxel_ml,dice,iou,nsd,hd,hd95,assd,"
+        "masd,volume,fp-volume,fn-volume,message,synthetic,prompt,prompt_hash,uses_label,seconds,note"
     )
     assert len(lines) == len(stored) == len(rows)
     for line, kept in zip(lines, stored, strict=True):
@@ -308,8 +309,7 @@ def test_rows_are_every_row_of_the_store(tmp_path, name):
         for column in ("step", "repeat", "tp", "fp", "fn", "voxel_ml"):
             value = getattr(kept, column)
             assert line[column] == ("" if value is None else str(value))
-        scores = (row_score(kept, convention(name), score) for score in (dice, iou))
-        assert [same(line[column], score) for column, score in zip(("dice", "iou"), scores, strict=True)] == [True] * 2
+        assert all(same(line[metric], row_score(kept, convention(name), metric)) for metric in METRICS)
     assert sum(line["dice"] == "0.0" for line in lines) == (0 if name == "umd" else 3)
 
 

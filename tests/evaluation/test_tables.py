@@ -169,19 +169,20 @@ def test_a_cell_equals_plain_numpy_and_every_scan_is_accounted_for(given_rows, r
         assert cell.mean == pytest.approx(scores.mean() if len(scores) else math.nan, nan_ok=True)
         enough = len(scores) > rules.ddof
         assert cell.sd == pytest.approx(scores.std(ddof=rules.ddof) if enough else math.nan, nan_ok=True, abs=1e-12)
-        left_out = cell.failed if math.isnan(rules.failed) else 0
+        left_out = cell.failed if math.isnan(rules.overlap.failed) else 0
         assert cell.n + cell.not_counted + cell.no_reference + left_out == cell.scans
 
 
 def plain_score(status, counts, rules):
+    edges = rules.overlap
     if status != "ok":
-        return math.nan if status == "no-reference" else rules.failed
+        return math.nan if status == "no-reference" else edges.failed
     tp, fp, fn = counts
     if tp + fp + fn == 0:
-        return rules.both_empty
+        return edges.both_empty
     if tp + fn == 0:
-        return rules.label_empty
-    return rules.prediction_empty if tp + fp == 0 else 2 * tp / (2 * tp + fp + fn)
+        return edges.label_empty
+    return edges.prediction_empty if tp + fp == 0 else 2 * tp / (2 * tp + fp + fn)
 
 
 @given(st.permutations(EXAMPLE))
