@@ -25,7 +25,7 @@ def print_report(run: Path, convention: Any, form: str, list_failures: bool = Tr
     "form",
     default="text",
     show_default=True,
-    type=click.Choice(["text", "markdown", "csv", "json", "rows"]),
+    type=click.Choice(["text", "markdown", "latex", "csv", "json", "rows"]),
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
@@ -34,18 +34,41 @@ def print_report(run: Path, convention: Any, form: str, list_failures: bool = Tr
     metavar="FILE",
     help="Also draw organs x modality x model into a .png, .svg or .pdf file.",
 )
-def report(run: Path, convention: str, form: str, as_json: bool, picture: Path | None) -> None:
+@click.option("--stats", is_flag=True, help="Intervals, paired tests and effect sizes, by subject, and subgroups.")
+@click.option("--by", default="", metavar="NAME", help="With --stats, tables of each sex, age, scanner or site.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the intervals' draws.")
+@click.option("--draws", default=10_000, show_default=True, type=click.IntRange(min=100), help="For an interval.")
+@click.option("--paper", is_flag=True, help="The published Tables 1 to 3 with this run beside them.")
+def report(
+    run: Path,
+    convention: str,
+    form: str,
+    as_json: bool,
+    picture: Path | None,
+    stats: bool,
+    by: str,
+    seed: int,
+    draws: int,
+    paper: bool,
+) -> None:
     """Tables of a run in the paper's layout: organ rows, model columns, mean(SD), a line a modality
     and the gap between them.
 
-    `--format rows` is a CSV with one line a scan, model and organ, for statistics elsewhere.
+    `--format rows` is a CSV with one line a scan, model and organ, for statistics elsewhere. `--stats` and `--paper`
+    are other tables, in every format but `rows`.
 
     \b
     Examples:
       umd-engine report run
       umd-engine report run --convention nnunet --format markdown > table.md
+      umd-engine report run --stats --by sex
+      umd-engine report run --paper
       umd-engine report run --picture gaps.png
     """
+    if stats and paper:
+        raise click.UsageError("--stats and --paper are two tables: give one of them")
+    if by and not stats:
+        raise click.UsageError("--by belongs to --stats")
     from umd_engine.evaluation.conventions import convention as find_convention
     from umd_engine.evaluation.run_folder import to_read
 
@@ -56,7 +79,18 @@ def report(run: Path, convention: str, form: str, as_json: bool, picture: Path |
 
         draw_run(run, chosen, picture)
         click.echo(f"picture in {picture}", err=True)
-    print_report(run, chosen, "json" if as_json else form)
+    form = "json" if as_json else form
+    if stats:
+        from umd_engine.evaluation.statistics.report import report_statistics
+        from umd_engine.evaluation.statistics.summary import Sampling
+
+        click.echo(report_statistics(run, chosen, form, sampling=Sampling(draws, seed), by=by))
+    elif paper:
+        from umd_engine.evaluation.paper.report import report_paper
+
+        click.echo(report_paper(run, chosen, form))
+    else:
+        print_report(run, chosen, form)
 
 
 @click.command()

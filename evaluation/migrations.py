@@ -134,7 +134,18 @@ CREATE TABLE files (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
+VERSION_5 = """
+CREATE TABLE groups (
+    cohort TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    scan_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL CHECK (value <> ''),
+    PRIMARY KEY (cohort, subject, scan_id, name)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5)
 
 
 def statements(sql: str) -> Iterator[str]:

@@ -27,8 +27,9 @@ from umd_engine.evaluation.cases import (
     all_cases,
     key_of,
     mask_paths,
+    masks_written,
     missing_cases,
-    unwritten_cases,
+    narrowed,
 )  # fmt: skip
 from umd_engine.evaluation.contents import UNKNOWN, Contents
 from umd_engine.evaluation.counting import joint_counts, reference_of, voxel_ml
@@ -131,13 +132,14 @@ class Evaluation:
                 store.forget(_plan(_unloaded(model), settings).hash)  # it is tried again now
                 store.add_plan(plans[model.name].hash, plans[model.name].json)
             store.mark_synthetic(row.key for row in rows if row.synthetic)  # also what was scored before the mark
+            store.group({row.key: row.groups for row in rows})
             self.cases = self._missing(store)
         self.crew = _crew(self.cases, self.sessions, settings, self.manifest, Scoring(absolute(run), settings), spread)
 
     def _missing(self, store: Store) -> list[Case]:
         self.contents = Contents(store.files(), self.manifest, self.settings.read_timeout)
-        masks = self.settings.save_masks
-        missing = missing_cases(self.wanted, store.settled(), self.contents.outdated, self.out, masks)
+        written = masks_written(self.out, self.contents.outdated_mask) if self.settings.save_masks else None
+        missing = missing_cases(self.wanted, store.settled(), self.contents.outdated, written)
         store.learn(self.contents.learnt, self.contents.seen)
         return missing
 
@@ -157,11 +159,12 @@ class Evaluation:
 
 
 class Prediction:
-    """Writes every missing mask under RUN/masks; labels are not read.
+    """Writes every mask under RUN/masks that is missing, or of other images; labels are not read.
 
     Attributes:
         wanted: every case asked for.
-        cases: those with a mask that is missing.
+        cases: those with such a mask.
+        contents: what the files of the scans hold; RUN/store.sqlite remembers it.
         crew: runs the cases.
 
     Raises:
@@ -184,13 +187,20 @@ class Prediction:
                 )
         self.sessions = _sessions(models, settings, spread)
         freeze_plans(plans.values(), home(run))
-        self.cases = unwritten_cases(self.wanted, run)
+        with Store(home(run) / STORE) as store:
+            self.contents = Contents(store.files(), rows, settings.read_timeout)
+            written = masks_written(run, self.contents.outdated_mask)
+            self.cases = narrowed(self.wanted, lambda case, target: not written(case, target))
+            store.learn({}, self.contents.seen)
         self.crew = _crew(self.cases, self.sessions, settings, rows, Writing(absolute(run)), spread)
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its masks are written."""
-        with closing(self.crew.run(with_label=False)) as outcomes:
-            yield from map(_ended, outcomes)
+        with Store(home(self.out) / STORE) as store, closing(self.crew.run(with_label=False)) as outcomes:
+            for outcome in outcomes:
+                if outcome.result is not None:
+                    store.learn({}, outcome.result.contents)
+                yield _ended(outcome)
 
     def masks(self) -> list[str]:
         """The masks asked for that exist."""

@@ -32,12 +32,12 @@ def tables_csv(tables: Sequence[Table]) -> str:
     which stands in the column `metric`, e.g. "dice@3", "auc", "noc@80".
     """
     lines = (line for table in tables for line in _table_lines(table))
-    return _csv(TABLE_COLUMNS, chain(lines, (line for table in tables for line in _click_lines(table))))
+    return csv_text(TABLE_COLUMNS, chain(lines, (line for table in tables for line in _click_lines(table))))
 
 
 def rows_csv(rows: Iterable[Row], convention: Convention) -> str:
     """A line a row of the store, with its Dice and IoU under `convention`; empty where there is no figure."""
-    return _csv(ROW_COLUMNS, (_row_line(row, convention) for row in rows))
+    return csv_text(ROW_COLUMNS, (_row_line(row, convention) for row in rows))
 
 
 def _row_line(row: Row, convention: Convention) -> list[object]:
@@ -75,7 +75,7 @@ def _table_line(
     return [*place, *(figures.get(name) for name in CELL_FIELDS), *(getattr(column, name) for name in PROMPT)]
 
 
-def _csv(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+def csv_text(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)

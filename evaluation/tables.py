@@ -140,9 +140,10 @@ def _table(cohort: str, every: Sequence[Row], convention: Convention, metric_nam
     organs = organ_order(row.organ for row in rows)
     modalities = modality_order(row.modality for row in rows)
     score = metric(metric_name)
+    scores = {id(row): row_score(row, convention, score) for row in rows}
 
     def rate(row: Row) -> float:
-        return row_score(row, convention, score)
+        return scores[id(row)]
 
     def cell(organ: str | None, modality: str, column: Column) -> Cell:
         return make_cell(list(places.get((organ, modality, column), {}).values()), convention, rate)

@@ -58,6 +58,8 @@ def perform(asked: Asked, out: Path | None = None, html: Path | None = None) -> 
         UnknownNameError, MissingFileError, OptionError: before anything is measured.
     """
     check(asked)
+    if html is not None:
+        page.check_page(html)
     for line in notes(asked):
         print(line, file=sys.stderr)
     found, caught = profile(asked, out)
@@ -187,14 +189,15 @@ def _after(order: Order, kept: _Kept, begun: UnitRow | None, status: int) -> Ord
     if begun is None:
         print(f"the ceilings are not measured: {why['reason']}", file=sys.stderr)
         return replace(order, ceilings=False) if names else None
-    lost = [replace(begun, **why)]
-    if begun.unit != ALL:  # a larger batch fares no better
-        lost = [replace(begun, batch=batch, **why) for batch in sorted(order.asked.batches) if batch >= begun.batch]
-    kept.add(units=(*kept.found.units, *lost))
-    first = names.index(begun.model) + (begun.unit == ALL)
-    done = tuple((row.model, row.unit, row.batch) for row in kept.found.units)
-    left = order.asked.models[first:]
-    return replace(order, asked=replace(order.asked, models=left), done=done) if left else None
+    done = {(row.model, row.unit, row.batch) for row in kept.found.units}
+    larger = [batch for batch in sorted(order.asked.batches) if batch >= begun.batch]  # which fare no better
+    lost = [] if begun.unit == ALL else [replace(begun, batch=batch, **why) for batch in larger]
+    lost = [row for row in lost if (row.model, row.unit, row.batch) not in done]
+    whole = not lost  # it died between units: what is left of the model would, too
+    kept.add(units=(*kept.found.units, *(lost or [replace(begun, unit=ALL, **why)])))
+    left = order.asked.models[names.index(begun.model) + whole :]
+    done |= {(row.model, row.unit, row.batch) for row in lost}
+    return replace(order, asked=replace(order.asked, models=left), done=tuple(sorted(done))) if left else None
 
 
 def _row(content: dict[str, Any]) -> UnitRow:

@@ -142,7 +142,8 @@ class Trial:
 
     @cached_property
     def _expected(self) -> Tensors:
-        return EagerSession(self.unit, self.way.device).run(self._given(min(COMPARED, max(self.batches))))
+        given = self._given(min(COMPARED, max(self.batches)))
+        return tuple(x.cpu() for x in EagerSession(self.unit, self.way.device).run(given))
 
     def _memory(self, run: Callable[[], Tensors]) -> Memory:
         """Of one more call; on a host beyond what the open unit held, so that a library's arena counts."""
@@ -178,7 +179,7 @@ class _Made:
 
 def _worst(found: Tensors, exact: Tensors) -> float:
     """The largest difference of any output over its range, in the items that both have."""
-    pairs = [(a[: len(b)], b[: len(a)].cpu()) for a, b in zip(found, exact, strict=True)]
+    pairs = [(a[: len(b)], b[: len(a)]) for a, b in zip(found, exact, strict=True)]
     return max(error_of(a, b)["of_range"] for a, b in pairs)
 
 

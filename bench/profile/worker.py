@@ -56,6 +56,8 @@ def work(job: Job) -> None:
     device = torch.device(asked.device)
     if device.type == "cpu":
         memory.hold_within(free_on_host())
+    else:
+        torch.cuda.set_device(device)  # whose streams the clock's events are on
     if order.ceilings:
         found = ceilings(device, order.rule, ("fp32", asked.precision) if asked.quick else tuple(TYPES))
         conv = conv_of(found.conv, asked.precision)

@@ -141,7 +141,17 @@ class NnUNet:
         image = TensorSpec("image", (len(self.plans.channels), *self.plans.patch))
         return Unit(f"{self.name}.{fold}", network.eval(), (image,), ("logits",))
 
-    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> int:
+    def nbytes(self, shape: Triple, spacing: tuple[float, float, float]) -> int:
+        kept, preparing, running = self._held(shape, spacing)
+        return int(kept + max(preparing, running))
+
+    def spillable(self, shape: Triple, spacing: tuple[float, float, float]) -> int:
+        """The sums, and what makes labels of them where they are."""
+        _, preparing, running = self._held(shape, spacing)
+        return int(max(running - preparing, 0))
+
+    def _held(self, shape: Triple, spacing: tuple[float, float, float]) -> tuple[float, float, float]:
+        """Bytes of the whole case, and beside them while it is prepared and while it runs."""
         channels, heads, voxel = len(self.plans.channels), self.plans.labels.heads, 4
         here = math.prod(shape)
         there = max(here * math.prod(spacing) / math.prod(self.plans.spacing), math.prod(self.plans.patch))
@@ -149,7 +159,7 @@ class NnUNet:
         preparing = 2 * voxel * channels * here + 24 * max(here, there)  # image, its crop, float64 of one channel
         running = voxel * there * (heads * folds + 1) + 3 * voxel * here  # sums, weights; then two heads on the grid
         kept = 2 * voxel * channels * there + 2 * here  # prepared and padded; labels, turned to RAS+
-        return int(kept + max(preparing, running))
+        return kept, preparing, running
 
     @property
     def preparation(self) -> Hashable:

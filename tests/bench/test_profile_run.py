@@ -118,6 +118,14 @@ def test_a_model_that_ends_its_process_while_it_is_loaded_is_left_out() -> None:
     )
 
 
+def test_a_process_that_dies_after_its_last_row_is_not_started_for_ever() -> None:
+    so_far = kept()
+    so_far.add(units=tuple(row(batch=batch, status="measured") for batch in (1, 4, 8)))
+    left = run._after(Order(ASKED, FAST), so_far, row(batch=8), -signal.SIGSEGV)
+    assert left is not None and left.asked.models == ("sat-nano",)
+    assert [(one.unit, one.status) for one in so_far.found.units[3:]] == [(ALL, "failed")]
+
+
 def test_ceilings_that_end_their_process_stop_nothing() -> None:
     left = run._after(Order(ASKED, FAST, ceilings=True), kept(), None, 1)
     assert left is not None and not left.ceilings and left.asked == ASKED
