@@ -24,7 +24,7 @@ from umd_engine.bench.profile.sensors import Meter
 from umd_engine.bench.profile.subject import name_of, request_of
 from umd_engine.bench.profile.trial import Way, fault
 from umd_engine.bench.profile.units import PATIENCE
-from umd_engine.bench.profile.whole import Whole
+from umd_engine.bench.profile.whole import Whole, weighed
 from umd_engine.engine.host_memory import SETTINGS
 from umd_engine.engine.memory import free_on_host
 from umd_engine.engine.tally import tally
@@ -83,8 +83,13 @@ def scan_row(text: str, scanned: Scanned, order: Order) -> ScanRow:
 
 def failed(text: str, scanned: Scanned, asked: Asked, status: str, reason: str) -> ScanRow:
     """A row without a figure."""
-    named = (name_of(text), scanned.title, asked.backend, asked.precision, asked.device, max(asked.batches))
+    named = (name_of(text), scanned.title, asked.backend, asked.precision, asked.device, batch_of(asked))
     return ScanRow(*named, status, reason)
+
+
+def batch_of(asked: Asked) -> int:
+    """Of the scans: the largest; with `quick` at least that of `evaluate`, as one item alone is slow on a CPU."""
+    return max(*asked.batches, Settings.batch_size if asked.quick else 1)
 
 
 class _Profiled:
@@ -97,7 +102,7 @@ class _Profiled:
             backend=asked.backend,
             device=self.device,
             precision=asked.precision,
-            batch_size=max(asked.batches),
+            batch_size=batch_of(asked),
             organs=scanned.organs,
         )
         self.empty = failed(text, scanned, asked, MEASURED, "")
@@ -130,11 +135,12 @@ class _Profiled:
     def row(self) -> ScanRow:
         asked = self.asked
         whole = Whole(self.model, self.scanned.row, self.settings, SLOW_GLANCE if asked.quick else SLOW_SCAN)
-        opened, first = whole.cold()
+        (opened, first), held, timeline = weighed(whole.cold, self.device)
         watched = whole.watched()
         warmed = watched.seconds if asked.quick else whole.warm()
         latency, energy = timed(whole.warm, ToldClock(float), self.rule, warmed, Meter(self.device))
-        held, timeline = whole.weighed()
+        if not asked.quick:
+            _, held, timeline = weighed(whole.anew, self.device)
         if whole.computed is not None:
             energy = Energy(None, "not measured: most of its calls were not computed")
             self.reasons.append(f"{whole.computed} of {watched.items} items computed, the others taken as long")

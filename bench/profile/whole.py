@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -22,6 +23,7 @@ from umd_engine.evaluation.forecast.measure import Echoes
 from umd_engine.evaluation.run import Evaluation
 from umd_engine.models.model import Model, PromptedModel
 
+Result = TypeVar("Result")
 LEAST = 2  # calls of a unit with so many items that are computed in any case; the first does not count
 # as rows call the stages of a trace; the others keep their names
 NAMES = {"collect": "gather", "program": "finish"}
@@ -95,24 +97,10 @@ class Whole:
         stages["forward"] += sum(forward.values()) - (_spent(echoes) - spent)
         return Watched(seconds, stages, forward, _items(echoes) - items, calls)
 
-    def weighed(self) -> tuple[Memory, Timeline]:
-        """Run it from memory that holds the networks alone; a call that answers may repeat is computed anew."""
-        device, timeline = self.settings.device, Timeline(self.settings.device)
-
-        def run() -> None:
-            assert self.sessions is not None
-            with timeline.watching():
-                self._run(Echoes(self.sessions, 1, 0.0) if self._echoes else None)
-
-        before = resident()
-        if device.type != "cuda":
-            return Memory(host=max(0, peak_resident(run) - before)), timeline
-        torch.cuda.synchronize(device)
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-        host = max(0, peak_resident(run) - before)
-        allocated, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
-        return Memory(allocated, reserved, timeline.process, host), timeline
+    def anew(self) -> float:
+        """Seconds of a run in which every unit computes again, if only its first call."""
+        assert self.sessions is not None
+        return self._run(Echoes(self.sessions, 1, 0.0) if self._echoes else None)[0]
 
     def _run(self, echoes: Echoes | None = None, trace: Trace | None = None) -> tuple[float, int]:
         """Seconds, and calls of networks."""
@@ -131,6 +119,26 @@ class Whole:
         if errors:
             raise errors[0]
         return seconds, executor.calls
+
+
+def weighed(run: Callable[[], Result], device: torch.device) -> tuple[Result, Memory, Timeline]:
+    """What a run returns and what it holds, beyond what is held before it."""
+    timeline, found = Timeline(device), list[Result]()
+
+    def watched() -> None:
+        with timeline.watching():
+            found.append(run())
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    before = resident()
+    host = max(0, peak_resident(watched) - before)
+    if device.type != "cuda":
+        return found[0], Memory(host=host), timeline
+    allocated, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
+    return found[0], Memory(allocated, reserved, timeline.process, host), timeline
 
 
 def _by_unit(echoes: Echoes) -> dict[str, float]:
