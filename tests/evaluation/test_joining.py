@@ -1,6 +1,8 @@
 """`compare` and `merge`: two runs against each other, and shards of one joined."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,6 +143,15 @@ def test_a_result_in_two_shards_is_taken_once_and_from_where_it_is_finished(tmp_
     assert done.twice == 2 and len(found) == len(rows) and {r.status for r in found} == {"ok"}
 
 
+def test_of_equal_counts_those_with_surfaces_are_taken(tmp_path):
+    bare = scores("p", 0, subjects=2)
+    first, second = ([replace(r, surfaces=bytes([i]) * 368) for r in bare] for i in (1, 2))  # unlike in their digits
+    runs = [store_of(tmp_path / name, rows) for name, rows in zip("abc", (bare, first, second), strict=True)]
+    assert merge(runs, tmp_path / "out").twice == len(bare)
+    with Store(tmp_path / "out" / "store.sqlite", read_only=True) as store:
+        assert list(store.rows()) == first
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -170,5 +181,7 @@ def test_what_merge_needs(tmp_path):
         merge([run], tmp_path / "out")
     with pytest.raises(OptionError, match="has a store already"):
         merge([run, run], run)
+    with pytest.raises(OptionError, match="a folder of this machine"):
+        merge([run, run], Path("s3://bucket/run"))
     result = CliRunner().invoke(main, ["merge", str(run), str(run), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0 and "28 results stood in several runs" in result.output
