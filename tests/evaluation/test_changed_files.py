@@ -169,6 +169,7 @@ def test_an_older_store_keeps_its_rows_and_learns_what_they_are_of(cohort):
     before = rows_of(run)
     with sqlite3.connect(run / "store.sqlite") as db:
         db.execute("DROP TABLE files")
+        db.execute("DROP TABLE groups")
         db.execute("ALTER TABLE results DROP COLUMN inputs")
         db.execute("PRAGMA user_version = 3")
     evaluate(manifest, run)
