@@ -11,15 +11,22 @@ import click
 from umd_engine.commands.options import metrics_option, path, wait_option
 
 
-def print_report(run: Path, convention: Any, form: str, list_failures: bool = True) -> None:
+def print_report(run: Path, convention: Any, form: str, metric: str = "dice", list_failures: bool = True) -> None:
     from umd_engine.evaluation.report import report_run
 
-    click.echo(report_run(run, convention, form, list_failures=list_failures))
+    click.echo(report_run(run, convention, form, metric, list_failures=list_failures))
 
 
 @click.command()
 @click.argument("run", type=path())
 @click.option("--convention", default="umd", show_default=True, help="How empty masks and failures score.")
+@click.option("--versus", metavar="CONVENTION", help="Say where the tables differ under this one, and why.")
+@click.option(
+    "--metric",
+    default="dice",
+    show_default=True,
+    help="dsc, iou, nsd, hd, hd95, assd, masd, volume, fp-volume or fn-volume.",
+)
 @click.option(
     "--format",
     "form",
@@ -34,7 +41,9 @@ def print_report(run: Path, convention: Any, form: str, list_failures: bool = Tr
     metavar="FILE",
     help="Also draw organs x modality x model into a .png, .svg or .pdf file.",
 )
-def report(run: Path, convention: str, form: str, as_json: bool, picture: Path | None) -> None:
+def report(
+    run: Path, convention: str, versus: str | None, metric: str, form: str, as_json: bool, picture: Path | None
+) -> None:
     """Tables of a run in the paper's layout: organ rows, model columns, mean(SD), a line a modality
     and the gap between them.
 
@@ -44,19 +53,29 @@ def report(run: Path, convention: str, form: str, as_json: bool, picture: Path |
     Examples:
       umd-engine report run
       umd-engine report run --convention nnunet --format markdown > table.md
+      umd-engine report run --metric nsd --convention flare --versus cvpr25
       umd-engine report run --picture gaps.png
     """
     from umd_engine.evaluation.conventions import convention as find_convention
+    from umd_engine.evaluation.metrics import metric as find_metric
     from umd_engine.evaluation.run_folder import to_read
 
-    chosen = find_convention(convention)
+    chosen, other = find_convention(convention), find_convention(versus) if versus else None
+    name = find_metric(metric).name
     run = to_read(run)
     if picture is not None:
         from umd_engine.evaluation.picture import draw_run
 
-        draw_run(run, chosen, picture)
+        draw_run(run, chosen, picture, name)
         click.echo(f"picture in {picture}", err=True)
-    print_report(run, chosen, "json" if as_json else form)
+    form = "json" if as_json else form
+    if other is not None:
+        from umd_engine.evaluation.report import stored_rows
+        from umd_engine.evaluation.versus import versus as compare
+
+        click.echo(compare(stored_rows(run), chosen, other, name, form))
+    else:
+        print_report(run, chosen, form, name)
 
 
 @click.command()
