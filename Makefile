@@ -2,9 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# tests run in so many processes, a thread each; a process needs up to 4 GB
+JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 PACKAGES := engine kernels exporters models evaluation data bench commands cli.py errors.py __init__.py setup.py tests
 
-.PHONY: setup demo test test-full test-faults test-gpu gpu-bundle bench lint format clean
+.PHONY: setup demo test test-full test-faults test-browser test-gpu gpu-bundle bench lint format clean
 
 setup: $(VENV)/.ready
 
@@ -30,14 +33,19 @@ format: setup
 	$(BIN)/ruff format $(PACKAGES)
 
 test: lint
-	$(BIN)/python -m pytest -m "not full and not gpu and not faults"
+	$(PYTEST) -m "not full and not gpu and not faults and not browser"
 
 test-full: lint
 	$(BIN)/python tests/examples.py build/examples
-	$(BIN)/python -m pytest -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 test-faults: setup
 	$(BIN)/python -m pytest -m faults
+
+# The profiler's page in Chromium: Debian's package, or $(BIN)/playwright install chromium; skipped where there is none.
+test-browser: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(BIN)/python -m pytest -m browser
 
 demo: setup
 	$(BIN)/umd-engine demo --out demo-run

@@ -13,7 +13,9 @@ from umd_engine import __version__
 from umd_engine.commands.bench import bench
 from umd_engine.commands.clicks import clicks
 from umd_engine.commands.data import data
+from umd_engine.commands.doctor import doctor
 from umd_engine.commands.export import export
+from umd_engine.commands.joining import compare, merge
 from umd_engine.commands.models import models
 from umd_engine.commands.plan import plan
 from umd_engine.commands.results import report, score
@@ -59,7 +61,7 @@ def main(verbose: bool) -> None:
     log.info(host_memory.told())
 
 
-for command in (*RUN_NETWORKS, report, score, clicks, data, models, bench):
+for command in (*RUN_NETWORKS, report, score, compare, merge, clicks, data, models, bench, doctor):
     main.add_command(command)
 
 

@@ -33,6 +33,8 @@ CLUSTER = ["ray>=2.50", "s3fs>=2025.3"]  # s3fs brings what fsspec needs for HTT
 # a server that speaks S3; moto's own extra for one brings far more
 TEST_CLUSTER = [*CLUSTER, "moto[s3]>=5.1", "flask>=3.0", "flask-cors>=5.0"]
 REPORT = ["jinja2>=3.1", "plotly>=6.0", "matplotlib>=3.9"]
+# Drives Chromium for `make test-browser`; the browser itself comes from the system or `playwright install chromium`.
+BROWSER = ["playwright>=1.50"]
 # What the kernels are compared with in tests and benches.
 PEERS = [
     "connected-components-3d>=4.1",
@@ -49,6 +51,7 @@ DEV = [
     "cupy-cuda13x>=14.0",
     "nvidia-cuda-nvrtc>=13.0",
     "pytest>=9.0",
+    "pytest-xdist>=3.8",
     "hypothesis>=6.170",
     "ruff>=0.17",
     "mypy>=2.4",
@@ -70,6 +73,8 @@ setup(
     package_data={
         "umd_engine": ["py.typed"],
         "umd_engine.data": ["label_sets/*.json"],
+        "umd_engine.bench.profile": ["*.jinja"],
+        "umd_engine.evaluation.paper": ["*.csv"],
         "umd_engine.bench.demo": ["networks/*/*/*.json", "networks/*/*/fold_all/checkpoint_final.pth"],
     },
     cmdclass={"build_py": BuildWithoutSetup},
@@ -102,6 +107,7 @@ setup(
         "tensorrt-rtx": TENSORRT_RTX,
         "openvino": OPENVINO,
         "report": REPORT,
+        "browser": BROWSER,
         "cluster": CLUSTER,
         "test-cluster": TEST_CLUSTER,
         "peers": PEERS,

@@ -14,14 +14,17 @@ PACKAGES = (
 
 
 def describe() -> dict[str, object]:
-    """Processor, threads, device and versions; nothing that names the machine."""
+    """Processor, threads, device, its driver and versions; nothing that names the machine."""
     import torch
+
+    from umd_engine.engine.backends.tensorrt_library import driver_version
 
     return {
         "cpu": _cpu(),
         "threads": len(os.sched_getaffinity(0)),
         "cores": os.cpu_count(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "driver": driver_version(),
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},
     }

@@ -14,8 +14,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from umd_engine import __version__
+from umd_engine.bench.floor.run import commit
 from umd_engine.bench.machine import describe
 from umd_engine.engine import host_memory
 from umd_engine.engine.executor import Session
@@ -24,6 +27,9 @@ from umd_engine.engine.work import Tensors
 from umd_engine.models.model import Model, PromptedModel
 
 Models = list[Model | PromptedModel]
+KIND = "umd-engine bench plan"
+SCHEMA = 1
+HISTORY = {1: "predicted and real seconds and calls of each case"}
 WITHIN = 0.2
 SUBJECTS = 4
 
@@ -149,7 +155,9 @@ def perform(out: Path | None, subjects: int = SUBJECTS) -> int:
         print(f"RED {one.case}: predicted is {one.ratio:.2f} of real, more than {WITHIN:.0%} off", file=sys.stderr)
     if out is not None:
         rows = [{**asdict(one), "ratio": one.ratio} for one in found]
-        out.write_text(json.dumps({"machine": describe(), "within": WITHIN, "rows": rows}, indent=1) + "\n")
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        told = {"kind": KIND, "schema": SCHEMA, "version": __version__, "commit": commit(), "made": made}
+        out.write_text(json.dumps({**told, "machine": describe(), "within": WITHIN, "rows": rows}, indent=1) + "\n")
     return int(bool(off))
 
 

@@ -84,6 +84,10 @@ def work_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--precision", default="fp32", show_default=True, help="fp32, tf32, bf16, fp16 or int8."),
         click.option("--batch", default=2, show_default=True, type=click.IntRange(min=1), help="Windows a call."),
         click.option(
+            "--readers", default=1, show_default=True, type=click.IntRange(min=1),
+            help="Threads that read and prepare scans ahead, each a scan. docs/running.md",
+        ),
+        click.option(
             "--memory", metavar="20GB",
             help="What scans in flight may hold together: GB (also of a bare number), GiB, MB. Default: three quarters "
             "of what is free on the device, or of this machine's memory on a CPU. docs/memory.md",
@@ -128,6 +132,7 @@ def settings_of(options: dict[str, Any], titles: Sequence[str], **more: Any) -> 
         device=resolve_device("cpu" if options.get("cluster") else options["device"]),  # a worker finds its own
         precision=options["precision"],
         batch_size=options["batch"],
+        readers=options["readers"],
         memory=None if options["memory"] is None else parse_bytes(options["memory"]),
         organs=tuple(dict.fromkeys(o.strip() for o in options["organs"].split(",") if o.strip())),
         seed=options["seed"],

@@ -32,7 +32,7 @@ def print_report(run: Path, convention: Any, form: str, metric: str = "dice", li
     "form",
     default="text",
     show_default=True,
-    type=click.Choice(["text", "markdown", "csv", "json", "rows"]),
+    type=click.Choice(["text", "markdown", "latex", "csv", "json", "rows"]),
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
@@ -41,21 +41,46 @@ def print_report(run: Path, convention: Any, form: str, metric: str = "dice", li
     metavar="FILE",
     help="Also draw organs x modality x model into a .png, .svg or .pdf file.",
 )
+@click.option("--stats", is_flag=True, help="Intervals, paired tests and effect sizes, by subject, and subgroups.")
+@click.option("--by", default="", metavar="NAME", help="With --stats, tables of each sex, age, scanner or site.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the intervals' draws.")
+@click.option("--draws", default=10_000, show_default=True, type=click.IntRange(min=100), help="For an interval.")
+@click.option("--paper", is_flag=True, help="The published Tables 1 to 3 with this run beside them.")
 def report(
-    run: Path, convention: str, versus: str | None, metric: str, form: str, as_json: bool, picture: Path | None
+    run: Path,
+    convention: str,
+    versus: str | None,
+    metric: str,
+    form: str,
+    as_json: bool,
+    picture: Path | None,
+    stats: bool,
+    by: str,
+    seed: int,
+    draws: int,
+    paper: bool,
 ) -> None:
     """Tables of a run in the paper's layout: organ rows, model columns, mean(SD), a line a modality
     and the gap between them.
 
-    `--format rows` is a CSV with one line a scan, model and organ, for statistics elsewhere.
+    `--format rows` is a CSV with one line a scan, model and organ, for statistics elsewhere. `--stats` and `--paper`
+    are other tables, in every format but `rows`.
 
     \b
     Examples:
       umd-engine report run
       umd-engine report run --convention nnunet --format markdown > table.md
+      umd-engine report run --stats --by sex
+      umd-engine report run --paper
       umd-engine report run --metric nsd --convention flare --versus cvpr25
       umd-engine report run --picture gaps.png
     """
+    if stats + paper + bool(versus) > 1:
+        raise click.UsageError("--stats, --paper and --versus are different tables: give one of them")
+    if paper and metric not in ("dice", "dsc"):
+        raise click.UsageError("--paper is of Dice alone: the paper has no other metric")
+    if by and not stats:
+        raise click.UsageError("--by belongs to --stats")
     from umd_engine.evaluation.conventions import convention as find_convention
     from umd_engine.evaluation.metrics import metric as find_metric
     from umd_engine.evaluation.run_folder import to_read
@@ -74,6 +99,15 @@ def report(
         from umd_engine.evaluation.versus import versus as compare
 
         click.echo(compare(stored_rows(run), chosen, other, name, form))
+    elif stats:
+        from umd_engine.evaluation.statistics.report import report_statistics
+        from umd_engine.evaluation.statistics.summary import Sampling
+
+        click.echo(report_statistics(run, chosen, form, metric=name, sampling=Sampling(draws, seed), by=by))
+    elif paper:
+        from umd_engine.evaluation.paper.report import report_paper
+
+        click.echo(report_paper(run, chosen, form))
     else:
         print_report(run, chosen, form, name)
 

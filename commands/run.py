@@ -52,11 +52,10 @@ def evaluate(
     rows, everything = selection(manifest, options["modality"], options["limit"])
     spread = spread_of(options, requests)
     settings = settings_of(options, [request.title for request in requests], save_masks=save_masks, metrics=metrics)
-    with only_writer(home(run), options["wait"], say):
+    with only_writer(home(run), options["wait"], say), uploading(run, options["wait"], say) as here:
         models = load_models(requests, rows, settings.organs)
-        with uploading(run) as here:
-            work = runner.Evaluation(rows, models, run, settings, everything, spread)
-            failures = watch(work, quiet=as_json)
+        work = runner.Evaluation(rows, models, run, settings, everything, spread)
+        failures = watch(work, quiet=as_json)
     # the failures are listed on standard error, where a redirected table does not hide them
     print_report(here, chosen, "json" if as_json else "text", list_failures=as_json)
     if tell_failures(failures):
@@ -69,6 +68,7 @@ def evaluate(
 def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
     """Write masks of every scan under RUN/masks; labels are not needed.
 
+    The same command again writes only what is missing or of changed images.
     A model that takes prompts needs --replay, or --prompt text.
 
     \b
@@ -86,11 +86,10 @@ def predict(manifest: Path, run: Path, as_json: bool, **options: Any) -> None:
     rows, _ = selection(manifest, options["modality"], options["limit"])
     spread = spread_of(options, requests)
     settings = settings_of(options, [request.title for request in requests])
-    with only_writer(home(run), options["wait"], say):
+    with only_writer(home(run), options["wait"], say), uploading(run, options["wait"], say):
         models = load_models(requests, rows, settings.organs)
-        with uploading(run):
-            work = runner.Prediction(rows, models, run, settings, spread)
-            failures = watch(work, quiet=as_json)
+        work = runner.Prediction(rows, models, run, settings, spread)
+        failures = watch(work, quiet=as_json)
     scans, synthetic = count_scans(work)
     if as_json:
         counts = {"scans": scans, "synthetic": synthetic}

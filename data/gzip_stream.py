@@ -14,6 +14,7 @@ from isal import igzip_lib
 from umd_engine.data import remote
 from umd_engine.data.content import Content, Stamp, stamp_of
 from umd_engine.errors import CorruptFileError, DataError, MissingFileError
+from umd_engine.kernels.parts import doing
 
 GZIP_MAGIC = b"\x1f\x8b"
 # Blocks this size stay in the L2 cache between the decompressor and the copy into place: decompressing all at
@@ -141,7 +142,8 @@ class ByteStream(AbstractContextManager["ByteStream"]):
             if not more:
                 raise self._corrupt("the gzip stream is truncated")
         try:
-            block: bytes = self._member.decompress(more, BLOCK)
+            with doing("decode"):
+                block: bytes = self._member.decompress(more, BLOCK)
         except igzip_lib.IsalError as error:  # type: ignore[misc]  # isal's stub calls it an instance
             raise self._corrupt(f"damaged gzip stream: {error}") from error
         if self._member.eof:

@@ -19,7 +19,8 @@ Modality = Literal["ct", "mr", "pet"]
 Unit = Literal["HU", "SUV", "Bq/mL", "none"]
 UNITS: dict[str, tuple[str, ...]] = {"ct": ("HU", "none"), "mr": ("none",), "pet": ("SUV", "Bq/mL", "none")}
 REQUIRED = ("cohort", "subject", "scan_id", "modality", "image", "unit")
-OPTIONAL = ("label", "label_set", "sex", "age", "scanner", "site", "synthetic")
+GROUPS = ("sex", "age", "scanner", "site")
+OPTIONAL = ("label", "label_set", *GROUPS, "synthetic")
 COLUMNS = REQUIRED + OPTIONAL
 YES = "yes"
 MEND = "the columns and their values are listed in docs/manifest.md"
@@ -76,6 +77,12 @@ class ScanRow(BaseModel):
     def key(self) -> tuple[str, str, str]:
         """What must be unique: (cohort, subject, scan_id)."""
         return (self.cohort, self.subject, self.scan_id)
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """What is known of sex, age, scanner and site, as text."""
+        known = {name: getattr(self, name) for name in GROUPS}
+        return {name: f"{value:g}" if name == "age" else value for name, value in known.items() if value is not None}
 
 
 @dataclass(frozen=True)

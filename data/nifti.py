@@ -11,17 +11,19 @@ from isal import isal_zlib
 from umd_engine.data.atomic import atomic_file
 from umd_engine.data.content import Content
 from umd_engine.data.gzip_stream import ByteStream
-from umd_engine.data.nifti_header import SYNTHETIC, Header, header_bytes, parse_header
+from umd_engine.data.nifti_header import OURS, SYNTHETIC, Header, header_bytes, mask_description, parse_header
 from umd_engine.data.remote import HEADER_BLOCK
 from umd_engine.data.volume import Volume
 from umd_engine.data.words import counted
 from umd_engine.errors import CorruptFileError, DataError, GeometryError, LabelError, OptionError, VoxelError
 
-__all__ = ["SYNTHETIC", "Header", "check_finite", "read", "read_header", "read_labels", "write", "write_labels"]
+__all__ = [
+    "SYNTHETIC", "Header", "check_finite", "mask_description", "read", "read_header", "read_labels", "write",
+    "write_labels",
+]  # fmt: skip
 
 SUFFIXES = (".nii.gz", ".nii")
 IGZIP_LEVEL = 1  # 367 MB/s of labels against 65 of zlib's level 6
-OURS = "umd-engine"  # the description of a file that is given none
 GZIP = 31  # window bits that ask for a gzip header and trailer
 WRITE_BLOCK = 1 << 22
 DESCRIPTION_BYTES = 79  # of the header's 80; the last one is 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -25,7 +26,9 @@ NOT_NUMBERS = {
     1: "single bits", 32: "complex numbers", 128: "RGB triplets", 1536: "128-bit floats", 1792: "complex numbers",
     2048: "complex numbers", 2304: "RGBA quadruplets",
 }  # fmt: skip
+OURS = "umd-engine"  # the descrip of a file that is given none
 SYNTHETIC = "synthetic phantom"  # what the descrip of a computer-made image or of its masks begins with
+MASK_OF = re.compile(rb" mask of ([0-9a-f]{16})$")  # what that of our masks ends with: see `mask_description`
 UNITS = {1: "metres", 3: "micrometres"}
 AnyHeader: TypeAlias = Nifti1Header  # or NIfTI-2's, which is derived from it
 
@@ -41,8 +44,9 @@ class Header:
         dtype: of the stored voxels, with the file's byte order.
         slope, inter: voxel = stored * slope + inter; (1, 0) where the header has no scaling.
         first_voxel: offset of the voxels in the (decompressed) file, in bytes.
-        synthetic: the file says of itself that it is a computer-made phantom. Nothing else of its description is
-            kept: it may hold patient data.
+        synthetic: the file says of itself that it is a computer-made phantom.
+        mask_of: of a mask of ours, the hash of its images; "" otherwise. Nothing else of a description is kept: it
+            may hold patient data.
     """
 
     path: Path
@@ -53,6 +57,7 @@ class Header:
     inter: float
     first_voxel: int
     synthetic: bool = False
+    mask_of: str = ""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -92,6 +97,7 @@ def parse_header(stream: ByteStream) -> tuple[Header, int]:
     raw = (Nifti1Header if version == 1 else Nifti2Header)(block, endianness=endian, check=False)
     shape = _shape(raw, path)
     slope, inter = _scaling(raw, path)
+    descrip = bytes(raw["descrip"].item())
     header = Header(
         path=path,
         grid=_grid(raw, shape, path),
@@ -100,9 +106,15 @@ def parse_header(stream: ByteStream) -> tuple[Header, int]:
         slope=slope,
         inter=inter,
         first_voxel=_first_voxel(raw, version, path),
-        synthetic=bytes(raw["descrip"].item()).startswith(SYNTHETIC.encode()),
+        synthetic=descrip.startswith(SYNTHETIC.encode()),
+        mask_of=found[1].decode() if (found := MASK_OF.search(descrip)) else "",
     )
     return header, len(block)
+
+
+def mask_description(images: str, synthetic: bool) -> str:
+    """The descrip of a mask, from the hash of its images in 16 hex digits."""
+    return f"{SYNTHETIC if synthetic else OURS} mask of {images}"
 
 
 def _corrupt(fault: str, path: Path) -> CorruptFileError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextvars import copy_context
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
@@ -25,7 +26,7 @@ def within(seconds: float, path: Path, read: Callable[[], Result]) -> Result:
     if not seconds:
         return read()
     done: Future[Result] = Future()
-    Thread(target=_fulfil, args=(done, read), name="file", daemon=True).start()
+    Thread(target=copy_context().run, args=(_fulfil, done, read), name="file", daemon=True).start()
     if not wait([done], seconds).done:
         mend = "check the disk or the network, or give a longer --read-timeout"
         raise ReadTimeoutError(f"not read within {seconds:g} s", where=path, mend=mend)

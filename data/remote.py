@@ -86,6 +86,24 @@ def write_bytes(path: Path, content: bytes) -> None:
     _told(path, lambda system, name: system.pipe_file(name, content))
 
 
+def create_bytes(path: Path, content: bytes) -> None:
+    """A remote file that is not there yet; where its file system cannot tell in one step, two may make it at once.
+
+    Raises:
+        FileExistsError: it is there. OSError, DataError: as `read_bytes`.
+    """
+    _told(path, lambda system, name: system.pipe_file(name, content, mode="create"))
+
+
+def remove(path: Path) -> None:
+    """Remove a remote file.
+
+    Raises:
+        OSError, DataError: as `read_bytes`.
+    """
+    _told(path, lambda system, name: system.rm_file(name))
+
+
 def open_remote(path: Path, block: int = BLOCK) -> io.RawIOBase:
     """A remote file to read, a request of about `block` bytes a time.
 
@@ -139,6 +157,8 @@ def _told(path: Path, act: Any) -> Any:
         raise DataError("its file system needs a package that is not installed", where=path, mend=mend) from None
     except FileNotFoundError:
         raise FileNotFoundError(errno.ENOENT, "no such file", shown(url)) from None
+    except FileExistsError:
+        raise FileExistsError(errno.EEXIST, "it is there already", shown(url)) from None
     except PermissionError:
         raise PermissionError(errno.EACCES, "permission denied", shown(url)) from None
     except Exception as error:  # of many libraries, whose texts may hold signed URLs and keys

@@ -19,12 +19,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from itertools import chain, takewhile
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import torch
 
 from umd_engine.engine import host_memory
-from umd_engine.errors import BackendError, OptionError, UmdEngineError, WorkerError
+from umd_engine.errors import BackendError, OptionError, WorkerError
 
 log = logging.getLogger(__name__)
 Item = int
@@ -33,88 +36,60 @@ Engine = Callable[[Iterator[Item]], Iterator[Result]]
 Make = Callable[[str, int], Engine]  # from the name of a device, and how many workers share it
 STORE_BYTES = 256 << 20  # of Ray's object store where we start it: rows travel through it, never volumes
 REACH_S = 10.0  # to reach a head
+TOKEN = "~/.ray/auth_token"
 STARTS = 3  # of a worker that ends before it is ready
-FORMS = "local:N, auto, HOST:PORT or ray://HOST:PORT"
 
 
 class Worker:
-    """The actor: runs an engine in a thread of its own and trades items for results.
+    """The actor: runs an engine in a thread of its own and trades groups of items for results.
 
-    Args:
-        device: "cpu" or "cuda"; Ray shows a worker its own GPU alone.
-        cpus: threads of torch.
-        cores: its place among the workers of its machine, which divide the cores; None: it has the machine.
-        sharers: workers that share its device.
+    The engine asks for a group by a None among its results, and each None is answered by one group.
     """
 
-    def __init__(self, make: Make, device: str, cpus: int, cores: int | None, sharers: int):
-        self._make, self._device, self._cpus, self._cores = make, device, cpus, cores
-        self._sharers = sharers
-        self._change = threading.Condition()
-        self._queue: deque[Item] = deque()
-        self._results: list[Result] = []
-        self._last = self._hungry = False
-        self._failure: BaseException | None = None
+    def __init__(self) -> None:
+        self._groups: SimpleQueue[Sequence[Item]] = SimpleQueue()
+        self._told: SimpleQueue[Result | BaseException | None] = SimpleQueue()
 
-    def ready(self) -> UmdEngineError | None:
-        """Make the engine; returns what it says it cannot run."""
-        self._take_cpus()
-        try:
-            self._engine = self._make(self._device, self._sharers)
-        except UmdEngineError as error:
-            return error
-        threading.Thread(target=self._serve, daemon=True).start()
-        return None
-
-    def _take_cpus(self) -> None:
-        """Kernels count the cores that a process may use, torch has a setting; threads made later inherit both."""
-        torch.set_num_threads(self._cpus)
-        if self._cores is not None:
-            mine = sorted(os.sched_getaffinity(0))[self._cores * self._cpus :][: self._cpus]
-            if mine:
-                os.sched_setaffinity(0, mine)
-
-    def exchange(self, items: Sequence[Item], last: bool) -> tuple[list[Result], bool]:
-        """Take items, and wait for results or hunger: all results so far, and whether the engine waits for an item.
+    def start(self, make: Make, device: str, sharers: int, cpus: int, cores: int | None) -> None:
+        """Make the engine.
 
         Args:
-            last: no items follow before these have results.
+            device: "cpu" or "cuda"; Ray shows a worker its own GPU alone.
+            sharers: workers that share its device.
+            cpus: threads of torch. Kernels count the cores that a process may use; threads made later inherit both.
+            cores: its place among the workers of its machine, which divide the cores; None: it has the machine.
         """
-        with self._change:
-            if items or last:
-                self._queue.extend(items)
-                self._last, self._hungry = last, False
-                self._change.notify_all()
-            self._change.wait_for(lambda: self._results or self._hungry or self._failure)
-            if self._failure is not None:
-                raise self._failure
-            results, self._results = self._results, []
-            return results, self._hungry
+        torch.set_num_threads(cpus)
+        if cores is not None and (mine := sorted(os.sched_getaffinity(0))[cores * cpus :][:cpus]):
+            os.sched_setaffinity(0, mine)
+        threading.Thread(target=self._serve, args=(make(device, sharers),), daemon=True).start()
 
-    def _serve(self) -> None:
+    def exchange(self, group: Sequence[Item] | None) -> tuple[list[Result], bool]:
+        """Take a group if there is one, and wait: all results so far, and whether the engine asks for a group.
+
+        Args:
+            group: empty: none follows before all items have results.
+        """
+        if group is not None:
+            self._groups.put(group)
+        told = [self._told.get()]
+        while not self._told.empty():
+            told.append(self._told.get())
+        if isinstance(told[-1], BaseException):
+            raise told[-1]
+        return [result for result in told if isinstance(result, tuple)], None in told
+
+    def _serve(self, engine: Engine) -> None:
         try:
             while True:
-                with self._change:
-                    self._change.wait_for(lambda: self._queue)
-                for result in self._engine(self._items()):
-                    with self._change:
-                        self._results.append(result)
-                        self._change.notify_all()
+                for result in engine(chain.from_iterable(iter(self._take, ()))):
+                    self._told.put(result)
         except BaseException as error:
-            with self._change:
-                self._failure = error
-                self._change.notify_all()
+            self._told.put(error)
 
-    def _items(self) -> Iterator[Item]:
-        while True:
-            with self._change:
-                self._hungry = not (self._queue or self._last)
-                self._change.notify_all()
-                self._change.wait_for(lambda: self._queue or self._last)
-                if not self._queue:
-                    return
-                item = self._queue.popleft()
-            yield item
+    def _take(self) -> Sequence[Item]:
+        self._told.put(None)
+        return self._groups.get()
 
 
 @dataclass(eq=False)
@@ -151,10 +126,13 @@ class Cluster:
 
     def __init__(self, address: str, device: str = "auto"):
         if not re.fullmatch(r"local:[1-9]\d*|auto|(ray://)?(?!local:)[^/:]+:\d+", address):
-            raise OptionError(f"'{address}' is no cluster", where="--cluster", mend=f"give {FORMS}")
+            forms = "local:N, auto, HOST:PORT or ray://HOST:PORT"
+            raise OptionError(f"'{address}' is no cluster", where="--cluster", mend=f"give {forms}")
         if device not in ("auto", "cpu", "cuda"):
             raise OptionError(f"'{device}' with --cluster", where="--device", mend="Ray chooses: auto, cpu or cuda")
         self.address, self.device = address, device
+        if address.startswith("ray://") and _has_token():  # which a head asks for, and only Ray Client does not send
+            os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
         self._ray = _import_ray()
         self._stopped = False
 
@@ -176,17 +154,12 @@ class Cluster:
         with redirect_stdout(sys.stderr), self._connected():  # Ray tells of deaths on standard output
             places = self._places()
             log.info("%d workers on %d machines", len(places), len({place.node for place in places}))
-            yield from _Run(self._ray, places, make, filter(None, self._until_stopped(groups))).results()
-
-    def _until_stopped(self, groups: Iterable[Sequence[Item]]) -> Iterator[Sequence[Item]]:
-        for group in groups:
-            if self._stopped:
-                return
-            yield group
+            yield from _Run(self._ray, places, make, takewhile(lambda _: not self._stopped, groups)).results()
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
         kind, _, count = self.address.partition(":")
+        ours = signal.getsignal(signal.SIGTERM)
         options: dict[str, Any] = {"address": self.address}
         if kind == "local":
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -197,11 +170,13 @@ class Cluster:
             if kind not in ("local", "auto"):
                 host, _, port = self.address.rpartition("/")[2].partition(":")
                 socket.create_connection((host, int(port)), REACH_S).close()  # Ray itself would try for minutes
-            with _our_sigterm():
-                self._ray.init(**options, log_to_driver=log.isEnabledFor(logging.INFO), logging_level=logging.ERROR)
+            self._ray.init(**options, log_to_driver=log.isEnabledFor(logging.INFO), logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError) as error:
-            mend = "start one with `ray start --head`, or give local:N"
+            mend = f"start one with `ray start --head`, have its {TOKEN} here, or give local:N"
             raise BackendError(f"no Ray cluster: {error}", where=f"--cluster {self.address}", mend=mend) from None
+        finally:
+            if threading.current_thread() is threading.main_thread():  # Ray's handler ends the process at once
+                signal.signal(signal.SIGTERM, ours)
         try:
             yield
         finally:
@@ -230,8 +205,7 @@ class _Run:
     """One pass over all groups: who holds what, and what is still to be handed out."""
 
     def __init__(self, ray: Any, places: Sequence[_Place], make: Make, groups: Iterator[Sequence[Item]]):
-        self.ray, self.make, self.groups = ray, ray.put(make), groups
-        self.places = places
+        self.ray, self.places, self.make, self.groups = ray, places, ray.put(make), filter(None, groups)
         self.asked: dict[Any, _Place] = {}  # reference of a call -> its place
         self.idle: list[_Place] = []
         self.suspects: deque[Item] = deque()  # held by a worker that died: each runs alone, after all groups
@@ -247,7 +221,7 @@ class _Run:
                 yield from self._answered(place, done)
                 idle, self.idle = self.idle, []
                 for place in idle:
-                    self._ask(place)
+                    self._ask(place, True)
             if self.suspects or any(self.groups):
                 raise WorkerError("no worker is left", where="--cluster", mend="the log of Ray says why each ended")
         finally:
@@ -257,64 +231,50 @@ class _Run:
     def _start(self, place: _Place) -> None:
         place.starts += 1
         strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(place.node, soft=False)
-        theirs = host_memory.wanted(os.environ) or os.environ.get(host_memory.SWITCH) == "kept"
-        settings = {**host_memory.SETTINGS, host_memory.SWITCH: "kept"} if theirs else {}
-        place.actor = (
-            self.ray.remote(Worker)
-            .options(
-                num_cpus=place.cpus,
-                num_gpus=place.gpus,
-                scheduling_strategy=strategy,
-                runtime_env={"env_vars": settings},
-            )
-            .remote(self.make, "cuda" if place.gpus else "cpu", max(1, int(place.cpus)), place.cores, place.sharers)
-        )
-        self.asked[place.actor.ready.remote()] = place
+        settings = {"env_vars": host_memory.passed_on(os.environ)}
+        needs = {"num_cpus": place.cpus, "num_gpus": place.gpus, "runtime_env": settings}
+        place.actor = self.ray.remote(Worker).options(scheduling_strategy=strategy, **needs).remote()
+        share = ("cuda" if place.gpus else "cpu", place.sharers, max(1, int(place.cpus)), place.cores)
+        self.asked[place.actor.start.remote(self.make, *share)] = place
 
     def _answered(self, place: _Place, done: Any) -> Iterator[Result]:
         """A worker's answer: results, or its death."""
         try:
             answer = self.ray.get(done)
-        except self.ray.exceptions.RayTaskError:  # a bug of the engine
-            raise
+        except self.ray.exceptions.RayTaskError as error:  # of the engine, or of what makes it
+            raise error.cause from error
         except self.ray.exceptions.RayError as error:
             log.warning("a worker died: %s", str(error).partition("\n")[0])
             yield from self._bury(place)
             return
-        if isinstance(answer, UmdEngineError):
-            raise answer
-        results, hungry = answer or ([], True)
+        results, hungry = answer or ([], False)
         place.starts = 0
         place.held.difference_update(item for item, _ in results)
         self._ask(place, hungry)
         yield from results
 
-    def _ask(self, place: _Place, hungry: bool = True) -> None:
-        """Hand a worker what it may have next and wait for its results; idle where there is nothing."""
-        items: Sequence[Item] = ()
-        last = False
-        if hungry or not place.held:
-            items = next(self.groups, ())
-            last = not items
-            if last and self.suspects and not place.held:
-                items = (self.suspects.popleft(),)
-        if not items and not place.held:
-            self.idle.append(place)
-            return
-        place.held.update(items)
-        self.asked[place.actor.exchange.remote(items, last)] = place
+    def _ask(self, place: _Place, hungry: bool) -> None:
+        """Wait for a worker's results; one that is hungry gets a group first, or is idle where nothing is left."""
+        group: Sequence[Item] | None = None
+        if hungry:
+            group = next(self.groups, ())
+            if not group and not place.held:
+                if not self.suspects:
+                    self.idle.append(place)
+                    return
+                group = (self.suspects.popleft(),)
+            place.held.update(group)
+        self.asked[place.actor.exchange.remote(group)] = place
 
     def _bury(self, place: _Place) -> Iterator[Result]:
         """Put a dead worker's items aside, and start another in its place."""
         self._kill(place)
-        held, place.held = sorted(place.held), set()
-        for item in held:
-            if item in self.suspected:  # it was alone
-                mend = "it may need more memory than its machine has: see Ray's log, lower --batch or --memory"
-                yield item, WorkerError("its worker died twice", mend=mend)
-            else:
-                self.suspected.add(item)
-                self.suspects.append(item)
+        for item in place.held & self.suspected:  # it was alone
+            mend = "it may need more memory than its machine has: see Ray's log, lower --batch or --memory"
+            yield item, WorkerError("its worker died twice", mend=mend)
+        self.suspects.extend(sorted(place.held - self.suspected))
+        self.suspected |= place.held
+        place.held = set()
         if place.starts < STARTS:
             self._start(place)
         else:
@@ -325,23 +285,15 @@ class _Run:
             self.ray.kill(place.actor)
 
 
-@contextmanager
-def _our_sigterm() -> Iterator[None]:
-    """Keep the handler of SIGTERM: Ray puts one of its own in its place, which ends the process at once."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-
-
 def _import_ray() -> Any:
     try:
         import ray
         import ray.util.scheduling_strategies
     except ImportError:
-        raise BackendError(
-            "Ray is not installed", where="--cluster", mend="pip install 'umd-engine[cluster]'"
-        ) from None
+        mend = "pip install 'umd-engine[cluster]'"
+        raise BackendError("Ray is not installed", where="--cluster", mend=mend) from None
     return ray
+
+
+def _has_token() -> bool:
+    return "RAY_AUTH_TOKEN" in os.environ or Path(os.environ.get("RAY_AUTH_TOKEN_PATH", TOKEN)).expanduser().exists()

@@ -21,6 +21,7 @@ from umd_engine.engine.trace import Trace
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program, Tensors, Work
 from umd_engine.errors import DataError, OutOfMemoryError, UmdEngineError
+from umd_engine.kernels.parts import doing
 
 log = logging.getLogger(__name__)
 AHEAD = 2  # batches that are computed or wait for the device
@@ -221,7 +222,7 @@ class Executor:
                     failed[part.program] = error
         with self.trace.span("forward", f"{self._units[batch.unit].name} x{len(inputs)}"):
             outputs = self._forward(batch.unit, inputs)
-        with self.trace.span("collect"):
+        with self.trace.span("collect"), doing("accumulate"):
             for (program, item), found in zip(owners, outputs, strict=True):
                 if program in failed:
                     continue

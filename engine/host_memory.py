@@ -1,8 +1,9 @@
 """Host memory: glibc keeps what was freed for the next tensor.
 
 By default glibc maps every tensor above 32 MiB afresh and unmaps it when it is freed, and the kernel zeroes its pages
-each time: a third to a half of a convolution's time on a CPU. The settings are read when a process starts, so a command
-that wants them starts itself again.
+each time: a third to a half of a convolution's time on a CPU. One arena for all threads: the settings do not hold in
+those that glibc gives to threads, of 64 MiB each, and networks run in a thread. The settings are read when a process
+starts, so a command that wants them starts itself again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
     "MALLOC_TOP_PAD_": str(256 << 20),
+    "MALLOC_ARENA_MAX": "1",
 }
 SWITCH = "UMD_ENGINE_ALLOCATOR"  # "default" leaves the allocator alone; "kept" says that the settings are there
 _THEIRS = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")  # who set one of these chose the allocator
@@ -38,6 +40,12 @@ def wanted(environment: Mapping[str, str]) -> bool:
     if SWITCH in environment or any(name.startswith(_THEIRS) for name in environment):
         return False
     return sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
+
+
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a process on another machine needs in its environment to have the allocator of one with this environment."""
+    theirs = wanted(environment) or environment.get(SWITCH) == "kept"
+    return {**SETTINGS, SWITCH: "kept"} if theirs else {}
 
 
 def repeatable(command: list[str]) -> bool:

@@ -86,6 +86,7 @@ def _tensor_cores(fp16: float, tf32: float, fp32: float) -> dict[str, float]:
     return {"fp16": fp16, "bf16": fp16, "tf32": tf32, "fp32": fp32}
 
 
+DESKTOP = 8  # cores
 # dense figures: the vendor's with sparsity are twice these
 PROFILES = {
     profile.name: profile
@@ -101,6 +102,32 @@ PROFILES = {
             24e9,
             "NVIDIA Ada architecture white paper, fp16 with fp32 accumulation",
         ),
+        Profile(
+            "t4",
+            {"fp16": 65e12, "fp32": 8.1e12},  # neither tf32 nor bf16 before compute capability 8
+            0.3e12,
+            16e9,
+            "NVIDIA T4 data sheet",
+            link=12.5e9,
+        ),
+        # GeForce below: fp16 with fp32 accumulation is twice fp32, as the white papers of GA102 and Ada list it
+        Profile(
+            "rtx3060",
+            _tensor_cores(25.5e12, 12.7e12, 12.7e12),
+            0.36e12,
+            12e9,
+            "NVIDIA GeForce RTX 3060, 12 GB: 3584 cores at 1.78 GHz, 192 bit at 15 Gbit/s",
+            cores=DESKTOP,
+        ),
+        Profile(
+            "rtx4060",
+            _tensor_cores(30.2e12, 15.1e12, 15.1e12),
+            0.272e12,
+            8e9,
+            "NVIDIA GeForce RTX 4060: 3072 cores at 2.46 GHz, 272 GB/s",
+            link=12.5e9,
+            cores=DESKTOP,
+        ),
     )
 }
 
@@ -114,6 +141,14 @@ def find_profile(name: str) -> Profile:
     if name not in PROFILES:
         raise UnknownNameError("device profile", name, PROFILES, where="--device")
     return PROFILES[name]
+
+
+def holding(nbytes: int) -> Profile:
+    """The profile whose memory is the nearest that is not below `nbytes`; the largest where none is."""
+    large = [profile for profile in PROFILES.values() if profile.memory >= nbytes]
+    return min(
+        large or [max(PROFILES.values(), key=lambda one: one.memory)], key=lambda one: (one.memory, one.flops["fp16"])
+    )
 
 
 def this_machine() -> Profile:

@@ -12,20 +12,34 @@ from functools import cache
 import torch
 
 from umd_engine.engine.work import Tensors
+from umd_engine.kernels.parts import doing
+
+
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on a device, where it may be already."""
+    if tensor.device.type == device.type == "cpu":
+        return tensor
+    with doing("transfer"):
+        return tensor.to(device)
 
 
 def staged(inputs: Tensors, device: torch.device) -> Tensors:
     """The inputs on `device`, for its current stream to use; those that are there already stay as they are."""
     if device.type != "cuda" or all(x.is_cuda for x in inputs):
         return tuple(x.to(device) for x in inputs)
+    with doing("transfer"):
+        return _copied(inputs, device)
+
+
+def _copied(inputs: Tensors, device: torch.device) -> Tensors:
     stream, computing = _copies(device), torch.cuda.current_stream(device)
     with torch.cuda.stream(stream):
-        moved = tuple(x.to(device) if x.is_cuda else x.pin_memory().to(device, non_blocking=True) for x in inputs)
+        copies = tuple(x.to(device) if x.is_cuda else x.pin_memory().to(device, non_blocking=True) for x in inputs)
     computing.wait_stream(stream)
-    for before, after in zip(inputs, moved, strict=True):
+    for before, after in zip(inputs, copies, strict=True):
         if after is not before:
             after.record_stream(computing)  # it is the copies' memory: not to be used again before it was read
-    return moved
+    return copies
 
 
 @cache

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from umd_engine.engine.unit import Unit
+from umd_engine.engine.work import Tensors
 from umd_engine.errors import BackendError
 
 
@@ -47,22 +48,41 @@ def tally(unit: Unit, batch: int = 1) -> Tally:
     Raises:
         BackendError: the unit is a file of the user's, whose operators are not seen.
     """
-    if getattr(unit.module, "runtime", None) is not None:
-        raise BackendError(f"{unit.name} is a file: its operators cannot be counted", mend="use plan --measure")
-    held = _slots(unit.module)
+    check_countable(unit)
+    held = slots_of(unit.module)
     state = {name: tensor.to("meta") for name, tensor in held.items()}
-    inputs = [torch.empty((batch, *spec.shape), dtype=spec.dtype, device="meta") for spec in unit.inputs]
-    counter = _Counter()
-    # as matrix products: the fused operators of a device are not in the registry of every other one
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), torch.device("meta"), counter:
-        outputs = torch.func.functional_call(unit.module, state, tuple(inputs), tie_weights=False)
-    found = outputs if isinstance(outputs, tuple) else (outputs,)
+    inputs, counter = inputs_of(unit, batch), _Counter()
+    with counter:
+        outputs = called(unit, state, inputs)
     weights = sum({id(tensor): tensor.nbytes for tensor in held.values()}.values())
-    shapes = tuple(tuple(output.shape) for output in found)
+    shapes = tuple(tuple(output.shape) for output in outputs)
     return Tally(counter.flops, counter.product_bytes, counter.other_bytes, counter.operators, weights, shapes)
 
 
-def _slots(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+def check_countable(unit: Unit) -> None:
+    """Raises:
+    BackendError: the unit is a file of the user's, whose operators are not seen.
+    """
+    if getattr(unit.module, "runtime", None) is not None:
+        raise BackendError(f"{unit.name} is a file: its operators cannot be counted", mend="use plan --measure")
+
+
+def inputs_of(unit: Unit, batch: int) -> Tensors:
+    """Inputs without memory."""
+    return tuple(torch.empty((batch, *spec.shape), dtype=spec.dtype, device="meta") for spec in unit.inputs)
+
+
+def called(unit: Unit, state: dict[str, torch.Tensor], inputs: Tensors) -> Tensors:
+    """The outputs of the unit's module with a state without memory.
+
+    Attention runs as matrix products: the fused operators of a device are not in the registry of every other one.
+    """
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), torch.device("meta"):
+        outputs = torch.func.functional_call(unit.module, state, inputs, tie_weights=False)
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def slots_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Every place that holds a parameter or a buffer, by one name each: of a module that is used twice, the first."""
     found = {}
     for prefix, inner in module.named_modules():
@@ -81,7 +101,7 @@ class _Counter(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        read, written = (_tensors(values) for values in ((args, kwargs), out))
+        read, written = (tensors_in(values) for values in ((args, kwargs), out))
         if func.is_view or not written:
             return out
         moved = sum(_nbytes(tensor) for tensor in (*read, *written))
@@ -94,7 +114,8 @@ class _Counter(TorchDispatchMode):
         return out
 
 
-def _tensors(values: Any) -> list[torch.Tensor]:
+def tensors_in(values: Any) -> list[torch.Tensor]:
+    """Those in nested tuples, lists and dictionaries."""
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
 
 

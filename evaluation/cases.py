@@ -151,29 +151,35 @@ def all_cases(
 
 
 def missing_cases(
-    cases: Sequence[Case], settled: Mapping[Key, Settled], outdated: Callable[[Case, str], bool], run: Path, masks: bool
+    cases: Sequence[Case],
+    settled: Mapping[Key, Settled],
+    outdated: Callable[[Case, str], bool],
+    written: Callable[[Case, Target], bool] | None,
 ) -> list[Case]:
-    """What is not settled, or of inputs that are outdated, or whose mask is asked for (`masks`) and absent.
+    """What is not settled, or of inputs that are outdated, or whose mask is asked for and not `written`.
 
     A model without prompts does its scan whole; of a prompted one only what is missing is asked, except where the
     chance of one organ depends on those before it.
     """
-    present = found_below(run / MASKS) if masks else None
 
     def missing(case: Case, target: Target) -> bool:
         found = settled.get(key_of(case, *target))
         if found is None or outdated(case, found.inputs):
             return True
-        path = mask_path(case, run, target if case.asking else None)
-        return present is not None and found.made and not present(path)
+        return written is not None and found.made and not written(case, target)
 
     return narrowed(cases, missing)
 
 
-def unwritten_cases(cases: Sequence[Case], run: Path) -> list[Case]:
-    """The cases with a mask that does not exist."""
+def masks_written(run: Path, outdated: Callable[[ScanRow, Path], bool]) -> Callable[[Case, Target], bool]:
+    """Tells whether a target's mask exists and is not outdated."""
     present = found_below(run / MASKS)
-    return narrowed(cases, lambda case, target: not present(mask_path(case, run, target if case.asking else None)))
+
+    def written(case: Case, target: Target) -> bool:
+        path = mask_path(case, run, target if case.asking else None)
+        return present(path) and not outdated(case.row, path)
+
+    return written
 
 
 def narrowed(cases: Sequence[Case], missing: Callable[[Case, Target], bool]) -> list[Case]:

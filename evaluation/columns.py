@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from umd_engine.data.labelset import load_label_set
 from umd_engine.evaluation.prompts.protocols import largest_use
-from umd_engine.evaluation.rows import Row
+from umd_engine.evaluation.rows import Key, Row
 
 MODALITIES = ("ct", "mr", "pet")
 AVERAGE = "Avg"
+CASE = attrgetter(*(field.name for field in fields(Key) if field.name != "step"))
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def last_steps(rows: Iterable[Row]) -> list[Row]:
     """The rows without those that a later step of the same case replaces."""
     last: dict[object, Row] = {}
     for row in rows:
-        case = replace(row.key, step=0)
+        case = CASE(row)
         if case not in last or row.step > last[case].step:
             last[case] = row
     return list(last.values())

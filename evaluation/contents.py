@@ -1,17 +1,18 @@
-"""Whether the files behind a stored row are still those that it was computed from."""
+"""Whether the files behind a stored row or a mask are still those that it was computed from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 
 from umd_engine.data.content import Content, content_of, stamp_of
 from umd_engine.data.labelset import load_label_set
 from umd_engine.data.manifest import ScanRow
+from umd_engine.data.nifti import read_header
 from umd_engine.data.patience import within
 from umd_engine.errors import ReadTimeoutError, UmdEngineError
 from umd_engine.evaluation.cases import Case
@@ -32,7 +33,7 @@ class Contents:
 
     Attributes:
         seen: the files of this run, to be remembered.
-        changed: scans whose stored rows are of other files.
+        changed: scans whose stored rows or masks are of other files.
         learnt: inputs of rows that an older version stored without, by (plan, cohort, subject, scan_id).
     """
 
@@ -58,6 +59,29 @@ class Contents:
             return False
         self.changed.add(case.row.key)
         return True
+
+    def outdated_mask(self, row: ScanRow, mask: Path) -> bool:
+        """Whether a mask is of other images than the scan has now, or cannot be read.
+
+        Where it cannot be told it is not: masks of an older version, images that are gone.
+        """
+        try:
+            of = within(self._timeout, mask, partial(read_header, mask)).mask_of
+        except UmdEngineError as error:
+            log.info("written again: %s", error)
+            return True
+        now = self._images(row) if of != UNKNOWN else UNKNOWN
+        if now in (of, UNKNOWN):
+            return False
+        self.changed.add(row.key)
+        return True
+
+    def _images(self, row: ScanRow) -> str:
+        try:
+            return hash_of_images(self._sha256(path) for path in row.images)
+        except UmdEngineError as error:
+            log.info("not compared with its mask: %s", error)
+            return UNKNOWN
 
     def inputs(self, case: Case) -> str:
         """What the case's rows depend on besides its plan, as 16 hex digits; UNKNOWN where a file cannot be read.
@@ -97,6 +121,11 @@ class Contents:
         except ReadTimeoutError:
             self._stalled = True
             raise
+
+
+def hash_of_images(sha256s: Iterable[str]) -> str:
+    """What a mask depends on besides plan and prompts, as 16 hex digits, from the hashes of its scan's images."""
+    return hashlib.sha256(" ".join(sha256s).encode()).hexdigest()[:16]
 
 
 def _digest_of_ids(label_set: str) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from umd_engine.data.scan import Scan
 from umd_engine.data.volume import Grid
+from umd_engine.engine.staging import moved
 from umd_engine.errors import LabelError
 from umd_engine.evaluation.metrics import counts_from_confusion
 from umd_engine.evaluation.rows import NO_REFERENCE, OK
@@ -88,7 +89,7 @@ def _classes(labels: np.ndarray, device: torch.device) -> Classes:
     voxels, ids = compact(labels)
     if device.type == "cpu":
         return Classes(voxels, ids)
-    return Classes(torch.from_numpy(np.array(voxels, order="K")).to(device), ids)  # torch takes no flipped array
+    return Classes(moved(torch.from_numpy(np.array(voxels, order="K")), device), ids)  # torch takes no flipped array
 
 
 def joint_counts(reference: np.ndarray | Classes | None, prediction: LabelMap) -> Joint:

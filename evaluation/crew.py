@@ -142,8 +142,7 @@ class Crew:
 
     def _read(self, with_label: bool, row: ScanRow) -> Scan:
         with self.trace.span("read", row.scan_id):
-            # what reads no label stores no rows, and needs no hash
-            return read_scan(row, with_label, self.settings.read_timeout, hashed=with_label)
+            return read_scan(row, with_label, self.settings.read_timeout, hashed=True)
 
     def _start(self, case: Case, scans: SharedScans, prepared: Shared[Any]) -> Program[Done]:
         if isinstance(case.model, UnloadedModel):

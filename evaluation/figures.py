@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from statistics import fmean
+from typing import Any
 
 from umd_engine.evaluation.rows import ABSENT, Row
 
@@ -14,16 +15,18 @@ NO_FIGURE = "-"
 
 def scan_score(rows: Sequence[Row], score: Callable[[Row], float]) -> float:
     """The mean over organs of the mean over repeats; NaN where nothing counts."""
+    if len(rows) == 1:
+        return score(rows[0])
     organs: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if not math.isnan(value := score(row)):
             organs[row.organ].append(value)
-    return fmean(fmean(values) for values in organs.values()) if organs else math.nan
+    return mean_of([mean_of(values) for values in organs.values()])
 
 
 def between_draws(rows: Sequence[Row], score: Callable[[Row], float], ddof: int) -> float:
     """The SD of a scan's score between its repeats; NaN where fewer than two of them count or nothing was drawn."""
-    if all(row.status == ABSENT for row in rows):
+    if len({row.repeat for row in rows}) < 2 or all(row.status == ABSENT for row in rows):
         return math.nan
     repeats: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
@@ -34,7 +37,7 @@ def between_draws(rows: Sequence[Row], score: Callable[[Row], float], ddof: int)
 
 def mean_of(values: Sequence[float]) -> float:
     """NaN of none."""
-    return fmean(values) if values else math.nan
+    return fmean(values) if len(values) > 1 else values[0] if values else math.nan
 
 
 def sd_of(values: Sequence[float], ddof: int) -> float:
@@ -53,3 +56,12 @@ def decimals(value: float) -> str:
 def signed(value: float, digits: int = 4) -> str:
     """With its sign, which is + where the figure is rounded to 0; "-" where there is no figure."""
     return NO_FIGURE if math.isnan(value) else f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
+def without_nan(value: Any) -> Any:
+    """For JSON: null in the place of each NaN, at any depth."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -6,11 +6,12 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from umd_engine.errors import RunLockedError, StoreError
 
@@ -77,15 +78,25 @@ def _lock(file: FileIO, path: Path, wait: bool, tell: Callable[[str], None]) -> 
 
 
 def _sign(file: FileIO) -> None:
-    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     file.truncate(0)
-    file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode())
+    file.write(json.dumps(signature()).encode())
+
+
+def signature() -> dict[str, Any]:
+    """What a lock says of this process."""
+    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+
+
+def named(signed: Mapping[str, Any]) -> str:
+    """A process by its signature."""
+    return "process {pid} on {host} since {since}".format(**signed)
 
 
 def _writer(file: FileIO) -> str:
     """Who signed the lock; a process may have taken it and not signed yet."""
     file.seek(0)
     try:
-        return "process {pid} on {host} since {since}".format(**json.loads(file.read()))
+        return named(json.loads(file.read()))
     except (ValueError, KeyError):
         return "another process"

@@ -134,14 +134,25 @@ CREATE TABLE files (
 ) WITHOUT ROWID;
 """
 
-# 46 float64 (evaluation/surfaces.py), or none where a side is empty
 VERSION_5 = """
+CREATE TABLE groups (
+    cohort TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    scan_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL CHECK (value <> ''),
+    PRIMARY KEY (cohort, subject, scan_id, name)
+) WITHOUT ROWID;
+"""
+
+# 46 float64 (evaluation/surfaces.py), or none where a side is empty
+VERSION_6 = """
 ALTER TABLE results ADD COLUMN surfaces BLOB CHECK (
     surfaces IS NULL OR typeof(surfaces) = 'blob' AND length(surfaces) IN (0, 368) AND status IN ('ok', 'absent')
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5)
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6)
 
 
 def statements(sql: str) -> Iterator[str]:

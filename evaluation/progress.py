@@ -55,7 +55,7 @@ def watch(work: Evaluation | Prediction, quiet: bool) -> list[Ended]:
     done = total - len(work.cases)
     if done:
         say(f"{done} of {total} cases are already done")
-    if isinstance(work, Evaluation) and (changed := len(work.contents.changed)):
+    if changed := len(work.contents.changed):
         say(f"{counted(changed, 'scan')} changed since the last run: done again")
     failures = []
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from umd_engine.errors import UnknownNameError
@@ -18,8 +17,10 @@ from umd_engine.evaluation.chart import chart
 from umd_engine.evaluation.click_tables import ClickTable
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.failures import Failure, failure_lines, find_failures
+from umd_engine.evaluation.figures import without_nan
 from umd_engine.evaluation.gaps import Gap
 from umd_engine.evaluation.metrics import row_score, volume
+from umd_engine.evaluation.sheets import Sheet, rendered, text_parts
 from umd_engine.evaluation.spreadsheet import rows_csv, tables_csv
 from umd_engine.evaluation.store import Row, Store
 from umd_engine.evaluation.synthetic import warning
@@ -50,7 +51,7 @@ def render(tables: Sequence[Table], form: str, failures: Sequence[Failure] = ())
     """The tables as one document without a final line break.
 
     Args:
-        form: "text" (as wide as the terminal), "markdown", "csv" (one line a cohort, organ, modality and model,
+        form: "text" (as wide as the terminal), "markdown", "latex", "csv" (a line a cohort, organ, modality and model,
             unrounded) or "json" (unrounded, NaN as null).
         failures: listed after the tables of all forms but "csv".
 
@@ -111,23 +112,27 @@ def _as_text(tables: Sequence[Table], failures: Sequence[Failure]) -> str:
     return "\n\n".join(parts) or NOTHING
 
 
-def _text(table: Table, width: int) -> str:
+def table_sheets(table: Table) -> list[Sheet]:
+    """Scores, and how many scans stand behind them."""
     per_organ, organs = len(table.average.lines) + len(table.average.gaps), len(table.organs)
     step = per_organ if per_organ > 1 else organs
     ends = range(step - 1, organs * per_organ, step)
-    scores, counts = (
-        fitted(_names(table), list(_lines(table.rows, shown)), width, keys=2, left=2, ends=ends)
-        for shown in (_score_text, counts_text)
-    )
-    said = [*map(Text, header(table)), Text()], [*map(Text, notes(table))]
-    top = [*map(Text, table_warning(table)), Text(title(table))]
-    clicks = [part for one in table.clicks for part in _click_text(one, width)]
-    return printed([*top, *scores, *said[0], Text("Scans"), *counts, *said[1], *chart(table, width), *clicks], width)
+    scores, counts = (list(_lines(table.rows, shown)) for shown in (_score_text, counts_text))
+    warning, said = table_warning(table), header(table)
+    return [
+        Sheet(title(table), _names(table), scores, ends=ends, warning=warning, said=said),
+        Sheet("Scans", _names(table), counts, level=0, ends=ends, notes=notes(table)),
+    ]
 
 
-def _click_text(table: ClickTable, width: int) -> list[RichTable | Text]:
-    drawn = fitted(click_heads(table), click_cells(table), width, keys=2, left=2)
-    return [Text(), Text(click_title(table)), *drawn, *map(Text, click_notes(table))]
+def click_sheet(table: ClickTable) -> Sheet:
+    return Sheet(click_title(table), click_heads(table), click_cells(table), level=3, notes=click_notes(table))
+
+
+def _text(table: Table, width: int) -> str:
+    scores, counts = (text_parts(sheet, width) for sheet in table_sheets(table))
+    clicks = [part for one in table.clicks for part in (Text(), *text_parts(click_sheet(one), width))]
+    return printed([*scores, Text(), *counts, *chart(table, width), *clicks], width)
 
 
 def _score_text(cell: Cell | Gap) -> str:
@@ -163,49 +168,11 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None or math.isnan(value) else format(value, form)
 
 
-def _as_markdown(tables: Sequence[Table], failures: Sequence[Failure]) -> str:
-    parts = [_markdown(table) for table in tables]
+def _marked_up(form: str, tables: Sequence[Table], failures: Sequence[Failure]) -> str:
+    sheets = [sheet for table in tables for sheet in (*table_sheets(table), *map(click_sheet, table.clicks))]
     if failures:
-        parts.append(f"## Failures\n\n{_bullets(failure_lines(failures))}")
-    return "\n\n".join(parts) or NOTHING
-
-
-def _markdown(table: Table) -> str:
-    blocks = [
-        f"## {_escape(title(table))}",
-        *(f"**{_escape(line)}**" for line in table_warning(table)),
-        _bullets(header(table)),
-        _pipes(table, _score_text),
-        "Scans:",
-        _pipes(table, counts_text),
-        _bullets(notes(table)),
-        *(_click_markdown(one) for one in table.clicks),
-    ]
-    return "\n\n".join(blocks)
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {_escape(line)}" for line in lines)
-
-
-def _click_markdown(table: ClickTable) -> str:
-    shown = _piped([click_heads(table), *click_cells(table)])
-    return "\n\n".join([f"### {_escape(click_title(table))}", shown, _bullets(click_notes(table))])
-
-
-def _pipes(table: Table, shown: Shown) -> str:
-    return _piped([_names(table), *_lines(table.rows, shown)])
-
-
-def _piped(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first two columns are names."""
-    rule = ["---", "---", *("---:" for _ in rows[0][2:])]
-    lines = [f"| {' | '.join(_escape(cell) for cell in row)} |" for row in rows]
-    return "\n".join([lines[0], f"| {' | '.join(rule)} |", *lines[1:]])
-
-
-def _escape(text: str) -> str:
-    return re.sub(r"([\\|`*<>\[\]&])", r"\\\1", text)
+        sheets.append(Sheet("Failures", (), (), notes=failure_lines(failures)))
+    return rendered(sheets, form) or NOTHING
 
 
 def _as_csv(tables: Sequence[Table], _: Sequence[Failure]) -> str:
@@ -214,7 +181,7 @@ def _as_csv(tables: Sequence[Table], _: Sequence[Failure]) -> str:
 
 def _as_json(tables: Sequence[Table], failures: Sequence[Failure]) -> str:
     shown = [_shown(table) for table in tables]
-    document = {"tables": _without_nan(shown), "failures": [asdict(failure) for failure in failures]}
+    document = {"tables": without_nan(shown), "failures": [asdict(failure) for failure in failures]}
     return json.dumps(document, indent=1, allow_nan=False)
 
 
@@ -224,17 +191,10 @@ def _shown(table: Table) -> dict[str, Any]:
     return {**asdict(table), **said, "clicks": clicks}
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 FORMATS: dict[str, Callable[[Sequence[Table], Sequence[Failure]], str]] = {
     "text": _as_text,
-    "markdown": _as_markdown,
+    "markdown": partial(_marked_up, "markdown"),
+    "latex": partial(_marked_up, "latex"),
     "csv": _as_csv,
     "json": _as_json,
 }

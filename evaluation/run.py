@@ -28,8 +28,9 @@ from umd_engine.evaluation.cases import (
     all_cases,
     key_of,
     mask_paths,
+    masks_written,
     missing_cases,
-    unwritten_cases,
+    narrowed,
 )  # fmt: skip
 from umd_engine.evaluation.contents import UNKNOWN, Contents
 from umd_engine.evaluation.counting import joint_counts, reference_of, voxel_ml
@@ -41,6 +42,7 @@ from umd_engine.evaluation.run_folder import STORE, home
 from umd_engine.evaluation.saving import save_labels, save_organs
 from umd_engine.evaluation.spread import Spread, SpreadCrew
 from umd_engine.evaluation.store import Row, Store
+from umd_engine.kernels.parts import does
 from umd_engine.models.mask import Mask
 from umd_engine.models.model import Model, PromptedModel, Segmentation, is_prompted
 from umd_engine.models.ready import precision_in_full
@@ -99,6 +101,7 @@ class Evaluation:
         manifest: every scan, `rows` among them: shared first clicks are drawn in a subject's structural scan, also
             where it is not evaluated itself. By default `rows`.
         spread: where the cases run instead of in this process.
+        sessions: of the models' units, where they are open already.
 
     Attributes:
         wanted: every case asked for.
@@ -119,24 +122,26 @@ class Evaluation:
         settings: Settings,
         manifest: Sequence[ScanRow] = (),
         spread: Spread | None = None,
+        sessions: Sessions | None = None,
     ):
         self.out, self.settings, self.manifest = run, settings, manifest or rows
         plans = {model.name: _plan(model, settings) for model in models}
         self.wanted = all_cases(rows, models, {name: plan.hash for name, plan in plans.items()}, settings)
-        self.sessions = _sessions(models, settings, spread)
+        self.sessions = sessions or _sessions(models, settings, spread)
         freeze_plans(plans.values(), home(run))
         with Store(home(run) / STORE) as store:
             for model in models:
                 store.forget(_plan(_unloaded(model), settings).hash)  # it is tried again now
                 store.add_plan(plans[model.name].hash, plans[model.name].json)
             store.mark_synthetic(row.key for row in rows if row.synthetic)  # also what was scored before the mark
+            store.group({row.key: row.groups for row in rows})
             self.cases = self._missing(store)
         self.crew = _crew(self.cases, self.sessions, settings, self.manifest, Scoring(absolute(run), settings), spread)
 
     def _missing(self, store: Store) -> list[Case]:
         self.contents = Contents(store.files(), self.manifest, self.settings.read_timeout)
-        masks = self.settings.save_masks
-        missing = missing_cases(self.wanted, store.settled(), self.contents.outdated, self.out, masks)
+        written = masks_written(self.out, self.contents.outdated_mask) if self.settings.save_masks else None
+        missing = missing_cases(self.wanted, store.settled(), self.contents.outdated, written)
         store.learn(self.contents.learnt, self.contents.seen)
         return missing
 
@@ -156,11 +161,12 @@ class Evaluation:
 
 
 class Prediction:
-    """Writes every missing mask under RUN/masks; labels are not read.
+    """Writes every mask under RUN/masks that is missing, or of other images; labels are not read.
 
     Attributes:
         wanted: every case asked for.
-        cases: those with a mask that is missing.
+        cases: those with such a mask.
+        contents: what the files of the scans hold; RUN/store.sqlite remembers it.
         crew: runs the cases.
 
     Raises:
@@ -183,13 +189,20 @@ class Prediction:
                 )
         self.sessions = _sessions(models, settings, spread)
         freeze_plans(plans.values(), home(run))
-        self.cases = unwritten_cases(self.wanted, run)
+        with Store(home(run) / STORE) as store:
+            self.contents = Contents(store.files(), rows, settings.read_timeout)
+            written = masks_written(run, self.contents.outdated_mask)
+            self.cases = narrowed(self.wanted, lambda case, target: not written(case, target))
+            store.learn({}, self.contents.seen)
         self.crew = _crew(self.cases, self.sessions, settings, rows, Writing(absolute(run)), spread)
 
     def run(self) -> Iterator[Ended]:
         """Yields each case when its masks are written."""
-        with closing(self.crew.run(with_label=False)) as outcomes:
-            yield from map(_ended, outcomes)
+        with Store(home(self.out) / STORE) as store, closing(self.crew.run(with_label=False)) as outcomes:
+            for outcome in outcomes:
+                if outcome.result is not None:
+                    store.learn({}, outcome.result.contents)
+                yield _ended(outcome)
 
     def masks(self) -> list[str]:
         """The masks asked for that exist."""
@@ -262,6 +275,7 @@ def _failed_rows(case: Case, error: UmdEngineError | None) -> list[Row]:
     return [failed_row(case, organ, repeat, error) for organ, repeat in case.targets]
 
 
+@does("metrics")
 def scored_rows(
     case: Case, scan: Scan, segmentation: Segmentation, seconds: float, surfaces: bool = False
 ) -> list[Row]:

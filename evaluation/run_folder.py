@@ -10,13 +10,14 @@ import hashlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from umd_engine.data.remote import is_remote, read_bytes, url_of, write_bytes
 from umd_engine.errors import RunLockedError, StoreError, UmdEngineError
 from umd_engine.evaluation.lock import only_writer
+from umd_engine.evaluation.remote_lock import Claim, only_driver
 from umd_engine.exporters.artifact import cache_folder
 
 log = logging.getLogger(__name__)
@@ -73,42 +74,51 @@ def to_read(run: Path) -> Path:
 
 
 @contextmanager
-def uploading(run: Path, every_s: float = EVERY_S) -> Iterator[Path]:
+def uploading(
+    run: Path, wait: bool = False, tell: Callable[[str], None] = lambda text: None, every_s: float = EVERY_S
+) -> Iterator[Path]:
     """`fetched`; while the block runs the store of a remote run is uploaded when it has changed, and at the end.
 
+    Args:
+        wait, tell: as for `remote_lock.only_driver`.
+
     Raises:
-        StoreError: as `fetched`, or the last copy cannot be uploaded: it is safe here.
+        StoreError: as `fetched` and `only_driver`, or the last copy cannot be uploaded: it is safe here.
     """
-    here = fetched(run)
     if not is_remote(run):
-        yield here
+        yield run
         return
-    ended = threading.Event()
-    thread = threading.Thread(target=_checkpoints, args=(run, here, ended, every_s), daemon=True)
-    thread.start()
-    try:
-        yield here
-    finally:
-        ended.set()
-        thread.join()
-        _upload(run, here)
+    with only_driver(run, home(run), wait, tell) as claim:
+        here = fetched(run)
+        ended = threading.Event()
+        thread = threading.Thread(target=_checkpoints, args=(run, here, claim, ended, every_s), daemon=True)
+        thread.start()
+        try:
+            yield here
+        finally:
+            ended.set()
+            thread.join()
+            _upload(run, here, claim)
 
 
-def _checkpoints(run: Path, here: Path, ended: threading.Event, every_s: float) -> None:
+def _checkpoints(run: Path, here: Path, claim: Claim, ended: threading.Event, every_s: float) -> None:
     while not ended.wait(every_s):
         try:
-            _upload(run, here)
+            _upload(run, here, claim)
         except UmdEngineError as error:
             log.error("%s", error)  # the next one may succeed
 
 
-def _upload(run: Path, here: Path) -> None:
+def _upload(run: Path, here: Path, claim: Claim) -> None:
     try:
+        claim.renew()
         for plan in (here / "plans").glob("*.json"):
             write_bytes(run / "plans" / plan.name, plan.read_bytes())
         if (here / STORE).exists() and _sha256(content := _copy(here / STORE)) != _noted(here):
             write_bytes(run / STORE, content)
             (here / UPLOADED).write_text(_sha256(content))
+    except RunLockedError:
+        raise
     except (OSError, sqlite3.Error, UmdEngineError) as error:
         text = getattr(error, "strerror", None) or error
         mend = f"the rows are safe in {here / STORE}; the same command goes on"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from umd_engine.data.nifti import SYNTHETIC, write_labels
+from umd_engine.data.nifti import mask_description, write_labels
 from umd_engine.data.scan import Scan
 from umd_engine.errors import UmdEngineError
 from umd_engine.evaluation.cases import Case, mask_path
+from umd_engine.evaluation.contents import hash_of_images
 from umd_engine.evaluation.prompts.asked_case import AskedCase
 from umd_engine.models.mask import Mask
 from umd_engine.models.model import Segmentation
@@ -30,5 +31,7 @@ def save_organs(asked: AskedCase, masks: Sequence[Mask | UmdEngineError], run: P
 
 
 def _save(labels: torch.Tensor, scan: Scan, path: Path) -> None:
-    description = SYNTHETIC if scan.row.synthetic else ""
+    contents = [image.content for image in scan.images if image.content is not None]
+    assert len(contents) == len(scan.images), "the crew reads scans with their hashes"
+    description = mask_description(hash_of_images(content.sha256 for content in contents), scan.row.synthetic)
     write_labels(path, labels.cpu().numpy(), like=scan.images[0], description=description)

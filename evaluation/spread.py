@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Spread:
             raise OptionError("workers write no trace", where="--trace", mend="leave out --trace or --cluster")
 
 
+@dataclass(eq=False)
 class SpreadCrew:
     """Runs cases on a cluster, and is followed like a `Crew`.
 
@@ -47,18 +48,16 @@ class SpreadCrew:
         trace: what this process does; workers have their own.
     """
 
-    def __init__(
-        self,
-        spread: Spread,
-        cases: Sequence[Case],
-        settings: Settings,
-        manifest: Sequence[ScanRow],
-        answers: Answers,
-    ):
-        self.spread, self.settings, self.manifest, self.answers = spread, settings, manifest, answers
-        self.cases = side_by_side(cases)
-        self.trace = Trace()
-        self._in_flight = 0
+    spread: Spread
+    cases: Sequence[Case]
+    settings: Settings
+    manifest: Sequence[ScanRow]
+    answers: Answers
+    trace: Trace = field(default_factory=Trace)
+    _in_flight: int = 0
+
+    def __post_init__(self) -> None:
+        self.cases = side_by_side(self.cases)
 
     def stop(self) -> None:
         """Hand out no more cases: `run` ends when those in flight have ended."""
@@ -71,16 +70,10 @@ class SpreadCrew:
 
     def run(self, with_label: bool) -> Generator[Outcome]:
         """Yields each case's Done or error as soon as it is here; the cases of a scan go to one worker together."""
-        recipe = _Recipe(
-            self.spread.requests,
-            [(case.row, case.model.name, case.plan, case.targets) for case in self.cases],
-            {case.model.name: case.model.weights for case in self.cases},
-            self.manifest,
-            self.settings,
-            self.answers,
-            with_label,
-            Path.cwd(),
-        )
+        cases = [(case.row, case.model.name, case.plan, case.targets) for case in self.cases]
+        weights = {case.model.name: case.model.weights for case in self.cases}
+        how = (self.manifest, self.settings, self.answers, with_label, Path.cwd())
+        recipe = _Recipe(self.spread.requests, cases, weights, *how)
         with closing(self.spread.cluster.run(recipe, self._groups())) as results:
             for number, found in results:
                 self._in_flight -= 1
@@ -120,9 +113,8 @@ class _Recipe:
         models = {model.name: model for model in loaded}
         for name, weights in self.weights.items():
             if models[name].weights != weights:
-                raise CheckpointError(
-                    f"{name} has other weights on {os.uname().nodename}", mend="give every machine the same files"
-                )
+                mend = "give every machine the same files"
+                raise CheckpointError(f"{name} has other weights on {os.uname().nodename}", mend=mend)
         askings = {name: settings.prompts.asking(model) for name, model in models.items() if is_prompted(model)}
         cases = [Case(row, models[name], plan, targets, askings.get(name)) for row, name, plan, targets in self.cases]
         numbers = {case: number for number, case in enumerate(cases)}

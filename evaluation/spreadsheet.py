@@ -32,14 +32,14 @@ def tables_csv(tables: Sequence[Table]) -> str:
     which stands in the column `metric`, e.g. "dice@3", "auc", "noc@80".
     """
     lines = (line for table in tables for line in _table_lines(table))
-    return _csv(TABLE_COLUMNS, chain(lines, (line for table in tables for line in _click_lines(table))))
+    return csv_text(TABLE_COLUMNS, chain(lines, (line for table in tables for line in _click_lines(table))))
 
 
 def rows_csv(rows: Iterable[Row], convention: Convention) -> str:
     """A line a row of the store, with every metric under `convention`; empty where there is no figure."""
     every = list(rows)
     figures = zip(*(values(every, name, convention).tolist() for name in METRICS), strict=True)
-    return _csv(ROW_COLUMNS, (_row_line(row, found) for row, found in zip(every, figures, strict=True)))
+    return csv_text(ROW_COLUMNS, (_row_line(row, found) for row, found in zip(every, figures, strict=True)))
 
 
 def _row_line(row: Row, figures: Sequence[float]) -> list[object]:
@@ -73,7 +73,7 @@ def _table_line(
     return [*place, *(figures.get(name) for name in CELL_FIELDS), *(getattr(column, name) for name in PROMPT)]
 
 
-def _csv(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+def csv_text(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)

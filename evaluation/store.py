@@ -37,6 +37,7 @@ MARK = """
 """
 
 REMEMBER = "INSERT OR REPLACE INTO files (path, size, mtime_ns, sha256) VALUES (?, ?, ?, ?)"
+GROUP = "INSERT OR REPLACE INTO groups (cohort, subject, scan_id, name, value) VALUES (?, ?, ?, ?, ?)"
 LEARN = """
     UPDATE results SET inputs = ? WHERE inputs = '' AND plan = ? AND cohort = ? AND subject = ? AND scan_id = ?
 """
@@ -79,6 +80,7 @@ def _target(key: Key) -> tuple[object, ...]:
     return tuple(getattr(key, column) for column in TARGET)
 
 
+ScanKey = tuple[str, str, str]  # cohort, subject, scan_id
 Filter = str | Collection[str] | None
 
 
@@ -262,6 +264,20 @@ class Store:
         """Mark the rows of these scans, (cohort, subject, scan_id) each; no mark is ever taken away."""
         with self._transaction():
             self._db.execute(MARK, (json.dumps(list(scans)),))
+
+    def group(self, scans: Mapping[ScanKey, Mapping[str, str]]) -> None:
+        """Keep what subgroups scans belong to, e.g. {"sex": "F"}; a value takes the place of an older one."""
+        with self._transaction():
+            values = [(*scan, name, value) for scan, named in scans.items() for name, value in named.items()]
+            self._db.executemany(GROUP, values)
+
+    def groups(self) -> dict[ScanKey, dict[str, str]]:
+        """(cohort, subject, scan_id) -> its subgroups."""
+        found: dict[ScanKey, dict[str, str]] = {}
+        with self._typed():
+            for *scan, name, value in self._db.execute("SELECT * FROM groups"):
+                found.setdefault((scan[0], scan[1], scan[2]), {})[name] = value
+        return found
 
     def settled(self) -> dict[Key, Settled]:
         """The keys, at step 0, whose last step is finished."""

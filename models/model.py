@@ -14,7 +14,7 @@ from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import UmdEngineError, VoxelError
 from umd_engine.models.calls import Asked, Calls
-from umd_engine.models.mask import Mask
+from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.prompts import PromptSource
 
 DEFAULTS = (("point", "paper-1pt"), ("box", "box"), ("text", "text"))  # kind of prompt, protocol
@@ -42,7 +42,7 @@ class Model(Protocol):
         protocol: everything that decides the answer besides weights; JSON-able, enters the plan hash.
         organs: what it can segment, name -> ids.
         units: the network pieces its programs call.
-        preparation: may be left out; see the function of this name.
+        preparation, spillable: may be left out; see the functions of these names.
     """
 
     name: str
@@ -78,7 +78,7 @@ class PromptedModel(Protocol):
         name, weights, protocol, units: as of `Model`.
         prompts: the kinds of prompts it takes, of `prompts.KINDS`.
         crops_by_label: its protocol looks at the label besides the prompts, as SAM-Med3D's crop does.
-        default_prompt, one_stream, preparation: may be left out; see the functions of these names.
+        default_prompt, one_stream, preparation, spillable: may be left out; see the functions of these names.
     """
 
     name: str
@@ -132,6 +132,17 @@ def preparation(model: Model | PromptedModel) -> Hashable:
     Models of which it is equal are given one and the same prepared scan, which none of them changes.
     """
     return getattr(model, "preparation", model.name)
+
+
+def spillable(model: Model | PromptedModel, shape: Triple, spacing: tuple[float, float, float], organs: int) -> int:
+    """Bytes of those that a model declares (`nbytes`) that go on in the host's memory where its sums move there.
+
+    Its method of this name, with the arguments of `nbytes`; none for a model whose sums stay on the device.
+    """
+    if not hasattr(model, "spillable"):
+        return 0
+    nbytes: int = model.spillable(shape, spacing, organs) if is_prompted(model) else model.spillable(shape, spacing)
+    return nbytes
 
 
 def only_image(model: str, images: Sequence[Volume]) -> Volume:

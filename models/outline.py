@@ -15,11 +15,13 @@ from umd_engine.data.labelset import load_label_set
 from umd_engine.errors import UnknownNameError
 from umd_engine.models.catalog import entry
 from umd_engine.models.catalog.options import parse_options
+from umd_engine.models.mask import Triple
 from umd_engine.models.model import Model, PromptedModel
 from umd_engine.models.nnunet.plans import Labels, Normalization, Plans, Resampling
 
 NOWHERE = Path()
 SPACING, PATCH = (1.5, 1.5, 1.5), (128, 128, 128)  # of the nnU-Net: TotalSegmentator's
+FEATURES = (32, 64, 128, 256, 320, 320)  # of its six stages
 NNINTERACTIVE_PATCH = (192, 192, 192)
 LAYER = "torch.nn.modules"
 
@@ -37,9 +39,15 @@ def outline(name: str, title: str, settings: Mapping[str, str]) -> Model | Promp
         return OUTLINES[name](title, options)
 
 
-def usual_plans(channels: int = 1, residual: bool = False) -> Plans:
+def usual_plans(
+    channels: int = 1,
+    residual: bool = False,
+    features: tuple[int, ...] = FEATURES,
+    patch: Triple = PATCH,
+    spacing: tuple[float, float, float] = SPACING,
+) -> Plans:
     """nnU-Net's plans for the 13 organs at 1.5 mm; `residual`: the encoder of its larger presets."""
-    stages, features = 6, (32, 64, 128, 256, 320, 320)
+    stages = len(features)
     blocks = {"n_blocks_per_stage": (1, 3, 4, 6, 6, 6)} if residual else {"n_conv_per_stage": (2,) * stages}
     arguments: dict[str, Any] = {
         "n_stages": stages,
@@ -59,8 +67,8 @@ def usual_plans(channels: int = 1, residual: bool = False) -> Plans:
     linear = Resampling("resample_data_or_seg_to_shape", 1, 0, None)
     return Plans(
         configuration="3d_fullres",
-        patch=PATCH,
-        spacing=SPACING,
+        patch=patch,
+        spacing=spacing,
         transpose=(0, 1, 2),
         transpose_back=(0, 1, 2),
         channels=tuple(f"image {i}" for i in range(channels)),

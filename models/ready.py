@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,12 +18,25 @@ from umd_engine.errors import BackendError, UnknownNameError
 from umd_engine.exporters.artifact import Artifact
 
 BATCHES = (1, 4, 8)  # that a TensorRT engine is built for; others run in pieces
+Make = Callable[[], Artifact]
+
+
+def _make(stage: str, make: Make) -> Artifact:
+    return make()
 
 
 def open_unit(
-    unit: Unit, backend: str, device: torch.device, precision: str = "fp32", batches: Sequence[int] = BATCHES
+    unit: Unit,
+    backend: str,
+    device: torch.device,
+    precision: str = "fp32",
+    batches: Sequence[int] = BATCHES,
+    made: Callable[[str, Make], Artifact] = _make,
 ) -> Session:
     """A session of `unit`.
+
+    Args:
+        made: makes what the backend opens, "export" or "build", and gives it back: a place for a stopwatch.
 
     Raises:
         UnknownNameError: no such backend or precision.
@@ -48,18 +62,20 @@ def open_unit(
     if backend in ("tensorrt", "tensorrt-rtx"):
         from umd_engine.exporters.tensorrt_export import export_tensorrt
 
-        graph = graph_of(unit, precision)
-        return open_artifact(export_tensorrt(graph, precision, batches, backend, device=device), device)
+        graph = made("export", partial(graph_of, unit, precision))
+        engine = made("build", partial(export_tensorrt, graph, precision, batches, backend, device=device))
+        return open_artifact(engine, device)
     if backend == "openvino":
         from umd_engine.engine.backends.openvino_session import OpenVinoSession, check_openvino
 
         check_openvino(device, precision)  # before the export
-        return OpenVinoSession(graph_of(unit).path, device, precision)
+        return OpenVinoSession(made("export", partial(graph_of, unit)).path, device, precision)
     if backend == "onnxruntime-tensorrt":
         from umd_engine.engine.backends.onnx_session import OnnxTensorRTSession
 
-        return OnnxTensorRTSession(unit, graph_of(unit, precision).path, device, precision)
-    return open_artifact(graph_of(unit, precision), device, precision)
+        graph = made("export", partial(graph_of, unit, precision))
+        return OnnxTensorRTSession(unit, graph.path, device, precision)
+    return open_artifact(made("export", partial(graph_of, unit, precision)), device, precision)
 
 
 def graph_of(unit: Unit, precision: str = "fp32", home: Path | None = None) -> Artifact:

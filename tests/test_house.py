@@ -40,7 +40,8 @@ def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(wheel):
     rooms = ("kernels", "data", "engine", "exporters", "models", "evaluation", "bench", "commands")
     wanted = {path for room in rooms for path in ROOT.glob(f"{room}/**/*.py")}
     wanted |= {ROOT / name for name in ("__init__.py", "cli.py", "errors.py", "py.typed")}
-    wanted |= set(ROOT.glob("data/label_sets/*.json"))
+    wanted |= set(ROOT.glob("data/label_sets/*.json")) | set(ROOT.glob("evaluation/paper/*.csv"))
+    wanted |= set(ROOT.glob("bench/profile/*.jinja"))
     wanted |= {path for path in ROOT.glob("bench/demo/networks/**/*") if path.is_file()}
     assert inside == {f"umd_engine/{path.relative_to(ROOT)}" for path in wanted}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Protocol
 
 from umd_engine.bench.floor.entry import Entry
@@ -16,6 +17,13 @@ class Clock(Protocol):
         """Seconds that `calls` calls of `run`, one after another, take together."""
 
 
+class SamplingClock(Clock, Protocol):
+    """Also tells the calls of a window apart."""
+
+    def each(self, run: Callable[[], Any], calls: int) -> list[float]:
+        """Seconds of each call, from the end of the one before; their sum is the window."""
+
+
 class HostClock:
     """The wall clock of this process."""
 
@@ -25,9 +33,16 @@ class HostClock:
             run()
         return time.perf_counter() - start
 
+    def each(self, run: Callable[[], Any], calls: int) -> list[float]:
+        marks = [time.perf_counter()]
+        for _ in range(calls):
+            run()
+            marks.append(time.perf_counter())
+        return [later - earlier for earlier, later in pairwise(marks)]
+
 
 class DeviceClock:
-    """Two CUDA events around the window, on the current stream: launches may run ahead of the device within it."""
+    """CUDA events around the window or each call, on the current stream: launches may run ahead of the device."""
 
     def seconds(self, run: Callable[[], Any], calls: int) -> float:
         import torch
@@ -41,6 +56,18 @@ class DeviceClock:
         last.synchronize()
         return float(first.elapsed_time(last)) / 1e3
 
+    def each(self, run: Callable[[], Any], calls: int) -> list[float]:
+        import torch
+
+        marks = [torch.cuda.Event(enable_timing=True) for _ in range(calls + 1)]
+        torch.cuda.synchronize()
+        marks[0].record()
+        for mark in marks[1:]:
+            run()
+            mark.record()
+        marks[-1].synchronize()
+        return [float(earlier.elapsed_time(later)) / 1e3 for earlier, later in pairwise(marks)]
+
 
 class ToldClock:
     """The seconds that each call's result tells: a call that starts a process and leaves its imports out.
@@ -53,7 +80,10 @@ class ToldClock:
         self.told = told
 
     def seconds(self, run: Callable[[], Any], calls: int) -> float:
-        return sum(self.told(run()) for _ in range(calls))
+        return sum(self.each(run, calls))
+
+    def each(self, run: Callable[[], Any], calls: int) -> list[float]:
+        return [self.told(run()) for _ in range(calls)]
 
 
 def clock_of(entry: Entry) -> Clock:

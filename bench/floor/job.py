@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ class Job:
         out: a file that gets a line of JSON a result.
         memory_of: the index of the one entry whose peak memory is asked for; None for times.
         environment: what the process has in it besides ours without an allocator's settings.
+        worker: the module that the process runs, with the job as its argument.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Job:
     arguments: tuple[str, ...] = ()
     memory_of: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    worker: str = WORKER
 
     def entries(self) -> list[Entry]:
         """The module's entries: inputs are made here."""
@@ -50,9 +52,35 @@ class Job:
 
     def start(self) -> int:
         """Run it in a fresh process, with the default allocator but for `environment`; the exit status."""
+        return subprocess.run(self._command, env=self._environment, check=False).returncode
+
+    def follow(self) -> Iterator[tuple[str, Any]]:
+        """Run it in a fresh process without `out`: (kind, content) of every result once it is told, and at last
+        ("end", the exit status).
+
+        Ctrl-C does not reach the process. It ends with this generator.
+        """
+        here, there = os.pipe()
+        job = replace(self, out=f"/dev/fd/{there}")
+        with os.fdopen(here, encoding="utf-8") as lines:
+            process = subprocess.Popen(job._command, env=self._environment, pass_fds=[there], process_group=0)
+            try:
+                os.close(there)
+                for line in lines:
+                    yield from json.loads(line).items()
+                yield "end", process.wait()
+            finally:
+                process.kill()
+                process.wait()
+
+    @property
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", self.worker, json.dumps(asdict(self))]
+
+    @property
+    def _environment(self) -> dict[str, str]:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(ALLOCATOR)}
-        command = [sys.executable, "-m", WORKER, json.dumps(asdict(self))]
-        return subprocess.run(command, env={**plain, **self.environment}, check=False).returncode
+        return {**plain, **self.environment}
 
     def for_memory(self, index: int, out: Path) -> Job:
         """The job of a process that measures one entry's peak memory."""

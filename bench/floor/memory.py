@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,33 @@ def peak(entry: Entry) -> int:
 
 def _host_peak(run: Callable[[], Any]) -> int:
     run()
+    before = resident()
+    return max(0, peak_resident(run) - before)
+
+
+def resident() -> int:
+    """Bytes of the process's resident set, without what the allocator can give back."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
+    return _kilobytes("VmRSS") * 1024
+
+
+def peak_resident(run: Callable[[], Any]) -> int:
+    """The largest that the resident set is during a call, in bytes.
+
+    Raises:
+        OSError: see `peak`.
+    """
+    resident()
     RESET.write_text("5", encoding="ascii")
-    before = _kilobytes("VmRSS")
     run()
-    return max(0, _kilobytes("VmHWM") - before) * 1024
+    return _kilobytes("VmHWM") * 1024
+
+
+def hold_within(free: int) -> None:
+    """Let this process take so many bytes more: what does not fit raises, and the kernel has nobody to kill."""
+    limit = free + _kilobytes("VmData") * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def _device_peak(run: Callable[[], Any]) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from umd_engine.bench.floor.clock import Clock
+from umd_engine.bench.floor.clock import Clock, SamplingClock
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,28 @@ def repeat(run: Callable[[], Any], clock: Clock, rule: Rule = FULL, warmed: floa
     counted = windows[-rule.in_a_row :] if stable else windows
     p90 = sorted(windows)[math.ceil(0.9 * len(windows)) - 1]
     return Timing(statistics.median(counted), min(windows), max(windows), len(windows), calls, stable, p90)
+
+
+def sample(
+    run: Callable[[], Any], clock: SamplingClock, rule: Rule = FULL, warmed: float = 0.0
+) -> tuple[Timing, list[float]]:
+    """Time `run` by the rule and keep every call: what `repeat` says, and seconds of the single calls of its windows in
+    their order, warm-up left out."""
+    told = _Told(clock)
+    timing = repeat(run, told, rule, warmed)
+    return timing, told.each[-timing.windows * timing.calls :]
+
+
+class _Told:
+    """A clock whose windows are sums of calls that it keeps."""
+
+    def __init__(self, clock: SamplingClock):
+        self.clock, self.each = clock, list[float]()
+
+    def seconds(self, run: Callable[[], Any], calls: int) -> float:
+        window = self.clock.each(run, calls)
+        self.each += window
+        return sum(window)
 
 
 def once(seconds: float) -> Timing:

@@ -13,6 +13,7 @@ from umd_engine.bench.floor.repetition import Rule, Timing
 from umd_engine.errors import CorruptFileError, DataError, MissingFileError
 
 SCHEMA = 1
+HISTORY = {1: "rows, ratios, kernels; since then p90, promises, the baseline and the driver, absent in older files"}
 KIND = "umd-engine bench"
 BASELINE = "a fresh process an operation, default allocator, interpreter start excluded"
 STATUSES = ("measured", "unstable", "not measured", "check failed", "failed")

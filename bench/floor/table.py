@@ -47,7 +47,9 @@ def kernels_of(kernels: Iterable[KernelUse]) -> Iterator[str]:
 
 
 def seconds(value: float) -> str:
-    """Three figures and a unit."""
+    """Three figures and a unit; from 1000 s on whole seconds."""
+    if value >= 1000:
+        return f"{value:.0f} s"
     for unit, scale in (("s", 1.0), ("ms", 1e-3)):
         if value >= scale:
             return f"{value / scale:.3g} {unit}"

@@ -17,7 +17,12 @@ BASELINE = (
 
 
 def benches(
-    pairs: int = 4, size: str = "full", python: Path | None = None, workers: int = 1, scans: Path | None = None
+    pairs: int = 4,
+    size: str = "full",
+    python: Path | None = None,
+    workers: int = 1,
+    scans: Path | None = None,
+    ray: Path | None = None,
 ) -> list[Bench]:
     """One process: all rows are held against the same masks.
 
@@ -26,8 +31,9 @@ def benches(
         python: an interpreter with nnunetv2; None: its rows are not measured.
         workers: processes each that nnunetv2 prepares and exports with.
         scans: a folder of phantoms, made if it is not there; None for a temporary one.
+        ray: an interpreter with Ray and this package; None: this one, if it has Ray.
     """
-    arguments = (str(pairs), size, str(python or ""), str(workers), str(scans or ""))
+    arguments = (str(pairs), size, str(python or ""), str(workers), str(scans or ""), str(ray or ""))
     return [Bench("pipeline", f"{__name__}.entries", arguments, SETTINGS)]
 
 

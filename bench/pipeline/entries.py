@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from umd_engine.bench.floor import Entry
-from umd_engine.bench.pipeline import nnunet, ours, plain_monai
+from umd_engine.bench.pipeline import nnunet, ours, plain_monai, spread
 from umd_engine.bench.pipeline.clock import Counts, Told
-from umd_engine.bench.pipeline.cohort import Cohort, make_cohort, unlike_voxels
+from umd_engine.bench.pipeline.cohort import NETWORKS, Cohort, make_cohort, unlike_voxels
 from umd_engine.errors import BackendError
 from umd_engine.evaluation.cases import MEASURES
 
@@ -22,13 +22,14 @@ JOB, STUDY, DICE, SURFACES = (
     "score, Dice",
     "score, Dice, NSD, HD95",
 )
+ONE_WORKER, TWO_WORKERS = "1 Ray worker, 1 thread", "2 Ray workers, 1 thread each"
 NNUNET_TARGET, MONAI_TARGET, DICE_TARGET = 3.0, 2.0, 10.0
 # share of an organ's voxels that may differ: `engine` sums in float32 where nnunetv2 sums in float16; MONAI resamples
 # linearly where nnunetv2 takes cubic splines, and places the last window otherwise
 OFFICIAL, ENGINE, MONAI = 0.0, 1e-3, 0.1
 
 
-def entries(pairs: str, size: str, python: str, workers: str, scans: str) -> list[Entry]:
+def entries(pairs: str, size: str, python: str, workers: str, scans: str, ray: str) -> list[Entry]:
     """Peers first: their masks are what ours are held against."""
     kept = tempfile.TemporaryDirectory(prefix="umd-engine-bench-")
     folder = Path(kept.name)
@@ -47,10 +48,11 @@ def entries(pairs: str, size: str, python: str, workers: str, scans: str) -> lis
               call=f"predict_from_files, {workers} + {workers} workers; {folder_scored}"),
         entry(JOB, "official", partial(ours.evaluate, cohort, "official"), partial(held.like, OFFICIAL, True)),
         entry(JOB, "engine", partial(ours.evaluate, cohort, "engine"), partial(held.like, ENGINE, False)),
-        entry(JOB, "2 Ray workers", _no_cluster, _nothing),
         entry(JOB, "peer:MONAI loop", partial(plain_monai.evaluate, cohort), partial(held.like, MONAI, False),
               target=MONAI_TARGET, call=plain_monai.CALL),
-        entry(STUDY, "engine", partial(ours.evaluate_all, cohort), _nothing),
+        entry(STUDY, "engine", partial(ours.evaluate_all, cohort), held.study),
+        entry(STUDY, ONE_WORKER, partial(spread.evaluate_all, cohort, ray, 1), held.study),
+        entry(STUDY, TWO_WORKERS, partial(spread.evaluate_all, cohort, ray, 2), held.study),
         entry(DICE, "peer:nnUNetv2_evaluate_folder", lambda: nnunet.score(cohort, held.masks(), python, int(workers)),
               held.scores, target=DICE_TARGET, call=folder_scored),
         entry(DICE, "score", lambda: ours.score(cohort, held.masks()), held.scores),
@@ -70,6 +72,7 @@ class Held:
     folder: tempfile.TemporaryDirectory[str]
     first: Told | None = None
     scored: Counts | None = None
+    studied: Counts | None = None
     unlike: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     def like(self, most: float, scored: bool, told: Told) -> None:
@@ -92,6 +95,12 @@ class Held:
         self.scored = self.scored or told.counts
         assert told.counts and told.counts == self.scored, "other TP, FP or FN"
 
+    def study(self, told: Told) -> None:
+        """TP, FP and FN of both networks on every scan are those of the first one, which is one process."""
+        self.studied = self.studied or told.counts
+        assert len(told.counts) == len(NETWORKS) * len(self.cohort.rows), f"{len(told.counts)} cases"
+        assert told.counts == self.studied, "other TP, FP or FN than those of one process"
+
     def words(self, told: Told) -> str:
         """Of a row."""
         said = [f"CPU {told.seconds.cpu / len(self.cohort.rows):.3g} s a scan"]
@@ -99,11 +108,3 @@ class Held:
             unlike, filled = self.unlike[told.masks]
             said.append(f"{unlike} of {filled} voxels of organs differ")
         return ", ".join([*said, *([told.note] if told.note else [])])
-
-
-def _no_cluster() -> Told:
-    raise BackendError("evaluate does not run on a cluster yet")
-
-
-def _nothing(told: Told) -> None:
-    """Every case of it has ended without an error, and its masks are those of the rows above."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from umd_engine.bench.pipeline.clock import Counts, Seconds, Told
@@ -29,7 +29,7 @@ def evaluate(cohort: Cohort, variant: str) -> Told:
             work = _finished(rows, run, [modality], variant, Settings(save_masks=True))
         for case in work.wanted:
             mask_path(case, run).rename(masks / f"{case_of(case.row)}.nii.gz")
-        counts |= _counts(run)
+        counts |= counts_of(run)
     return Told(seconds, masks, counts)
 
 
@@ -39,12 +39,18 @@ def evaluate_all(cohort: Cohort) -> Told:
         path, seconds = Path(folder) / "trace.json", Seconds()
         with seconds.counted():
             _finished(cohort.rows, Path(folder) / "run", list(NETWORKS), "engine", Settings(trace=path))
-        return Told(seconds, note=f"a batch in flight {share_in_flight(path):.1%} of the time")
+        counts = counts_of(Path(folder) / "run", by_model=True)
+        return Told(seconds, counts=counts, note=f"a batch in flight {share_in_flight(path):.1%} of the time")
+
+
+def requests_of(names: Iterable[str], variant: str) -> dict[Request, dict[str, str]]:
+    """The networks of modalities, as asked for."""
+    return {Request.parse(f"nnunet@{name}={NETWORKS[name]}"): {"variant": variant} for name in names}
 
 
 def _finished(rows: Sequence[ScanRow], run: Path, names: Sequence[str], variant: str, settings: Settings) -> Evaluation:
-    requests = [Request.parse(f"nnunet@{name}={NETWORKS[name]}") for name in names]
-    work = Evaluation(rows, [request.load({"variant": variant}) for request in requests], run, settings)
+    models = [request.load(options) for request, options in requests_of(names, variant).items()]
+    work = Evaluation(rows, models, run, settings)
     for ended in work.run():
         if ended.error is not None:
             raise ended.error
@@ -59,12 +65,14 @@ def share_in_flight(path: Path) -> float:
     return trace.busy()
 
 
-def _counts(run: Path) -> Counts:
+def counts_of(run: Path, by_model: bool = False) -> Counts:
+    """Of every row of a store."""
     counts: Counts = {}
     with Store(run / "store.sqlite") as store:
         for row in store.rows():
             assert row.tp is not None and row.fp is not None and row.fn is not None, row
-            counts.setdefault(f"{row.subject}_{row.modality}", {})[row.organ] = (row.tp, row.fp, row.fn)
+            case = f"{row.subject}_{row.modality}{f' {row.model}' if by_model else ''}"
+            counts.setdefault(case, {})[row.organ] = (row.tp, row.fp, row.fn)
     return counts
 
 

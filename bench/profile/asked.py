@@ -16,6 +16,7 @@ class Asked:
     quick: reduced units, a small phantom, short windows.
     hour: what an hour of this machine costs; kwh: what a kWh does, and watts: what the machine draws where no counter
         tells it. None: not said.
+    overhead: also measure what the profiler itself adds.
     """
 
     models: tuple[str, ...]
@@ -28,3 +29,4 @@ class Asked:
     hour: float | None = None
     kwh: float | None = None
     watts: float | None = None
+    overhead: bool = False

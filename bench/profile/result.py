@@ -88,6 +88,7 @@ class UnitRow:
         cold: seconds of "load", "export", "build" and "first call", those that it has.
         flops: of one item, 2 a multiplication and addition. nbytes: that its operators read and write, of one item.
         file: bytes of its artifact or weights. error: largest difference to eager fp32 over the output's range.
+        overhead: part by which a call takes longer because it is sampled, where that was asked for.
     """
 
     model: str
@@ -109,6 +110,7 @@ class UnitRow:
     energy: Energy | None = None
     file: int | None = None
     error: float | None = None
+    overhead: float | None = None
 
     @property
     def windows_s(self) -> float | None:
@@ -146,10 +148,13 @@ class ScanRow:
 
     Attributes:
         scan: what it was, e.g. "phantom CT 256x256x176". voxels: of it.
-        stages: seconds in each of "read", "decode", "transfer", "prepare", "forward", "accumulate", "finish",
-            "resample", "metrics" and "store", those that were seen apart; stages overlap, so they may add up to more
-            than the whole. forward: the same of each unit.
+        cold: seconds of "load" (weights), "open" (networks on the device, exports, engines) and "first run".
+        stages: seconds in each of "read", "decode", "transfer", "prepare", "gather" (windows cut out), "forward",
+            "accumulate", "finish", "resample", "metrics" and "store", those that were seen apart: one that lies within
+            another counts once. Stages overlap, so they may add up to more than the whole. forward: of each unit.
         seconds: wall time of the warm runs. windows: items through the networks; calls: of them.
+        computed: items, where a scan takes too long: the others repeat an answer, and count in every figure of time as
+            long as those.
         emulated, scaled: as in a unit's row; a scaled scan ran a reduced network.
         cost: of 1000 such scans, by the prices the user gave; None without.
         dice: organ -> Dice of this precision's answer to that of fp32, with a checkpoint only; None: neither has it.
@@ -167,11 +172,13 @@ class ScanRow:
     emulated: bool = False
     scaled: float = 1.0
     voxels: int = 0
+    cold: Mapping[str, float] = field(default_factory=dict)
     seconds: Latency | None = None
     stages: Mapping[str, float] = field(default_factory=dict)
     forward: Mapping[str, float] = field(default_factory=dict)
     windows: int = 0
     calls: int = 0
+    computed: int | None = None
     memory: Memory = Memory()
     timeline: tuple[Moment, ...] = ()
     energy: Energy | None = None

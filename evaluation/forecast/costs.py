@@ -11,16 +11,17 @@ from umd_engine.engine.profiles import Profile
 from umd_engine.engine.simulate import NOTHING, Task
 from umd_engine.engine.tally import Tally, tally
 from umd_engine.engine.unit import Unit
+from umd_engine.evaluation.forecast.needs import spillable_of
 from umd_engine.evaluation.forecast.works import PlannedCase
 
 PASSES = 2  # times that preparing, and finishing, move what a case declares
 MOVED = f"preparing and finishing each move the bytes that a case declares {PASSES} times"
-DERIVED, MEASURED = "derived", "measured"
+DERIVED, MEASURED, BENCHED = "derived", "measured", "measured by bench"
 
 
 class Costs(Protocol):
     """Attributes:
-    source: unit name -> "derived" or "measured".
+    source: unit name -> "derived", "measured" or "measured by bench".
     """
 
     source: dict[str, str]
@@ -80,10 +81,31 @@ class Derived:
         return cores if self.profile.link is None else 0.0
 
 
+@dataclass(eq=False)
+class Spilled(Derived):
+    """The same with sums in the host's memory: outputs cross the link, and cores add them and make labels of them."""
+
+    def collect(self, unit: Unit, items: int) -> Task:
+        on_device, outputs = super().collect(unit, items), items * _out(unit)
+        there = outputs / (self.profile.link or self.profile.copy) + 3 * outputs / self._host_copy
+        return Task(on_device.seconds + there, self.profile.cores)
+
+    def host(self, planned: PlannedCase) -> tuple[Task, Task, Task, Task, Task]:
+        read, prepare, resume, finish, store = super().host(planned)
+        seconds = finish.seconds + PASSES * spillable_of(planned) / self._host_copy
+        return read, prepare, resume, Task(seconds, self.profile.cores), store
+
+    @property
+    def _host_copy(self) -> float:
+        return self.profile.copy * self.profile.cores
+
+
 def _in_and_out(unit: Unit) -> int:
-    count = counted(unit)
-    given = sum(4 * _product(spec.shape) for spec in unit.inputs)
-    return given + sum(4 * _product(shape) for shape in count.outputs)
+    return sum(4 * _product(spec.shape) for spec in unit.inputs) + _out(unit)
+
+
+def _out(unit: Unit) -> int:
+    return sum(4 * _product(shape) for shape in counted(unit).outputs)
 
 
 def _product(shape: Sequence[int]) -> int:
@@ -203,3 +225,34 @@ class Measured:
 
             self.derived = Derived(this_machine(), "fp32", self.source)
         return self.derived
+
+
+@dataclass(eq=False)
+class Benched:
+    """Network calls as a profile of `umd-engine bench` has them; all else, and other units, of other costs.
+
+    Attributes:
+        calls: unit name -> items -> seconds of a call. cores: that a call keeps busy.
+    """
+
+    calls: Mapping[str, Mapping[int, float]]
+    cores: float
+    rest: Costs
+    source: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source = self.rest.source
+
+    def forward(self, unit: Unit, items: int) -> Task:
+        found = self.calls.get(unit.name)
+        if found is None:
+            return self.rest.forward(unit, items)
+        self.source[unit.name] = BENCHED
+        rates = {size: Rate(seconds, seconds * self.cores) for size, seconds in found.items()}
+        return UnitCost(rates, Rate()).call(items).task(1, max(self.cores, 0.1))
+
+    def collect(self, unit: Unit, items: int) -> Task:
+        return self.rest.collect(unit, items)
+
+    def host(self, planned: PlannedCase) -> tuple[Task, Task, Task, Task, Task]:
+        return self.rest.host(planned)

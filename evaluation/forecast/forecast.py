@@ -14,6 +14,7 @@ from umd_engine.engine.unit import Unit
 from umd_engine.errors import UmdEngineError
 from umd_engine.evaluation.cases import Settings
 from umd_engine.evaluation.forecast.costs import Costs, counted
+from umd_engine.evaluation.forecast.needs import weights_of
 from umd_engine.evaluation.forecast.works import PlannedCase
 from umd_engine.models.unloaded import UnloadedModel
 
@@ -77,8 +78,8 @@ class Setup:
     costs: Costs
     devices: Sequence[int] = (1,)
     cores: int = 1
-    readers: int = 1
-    max_live: int = 2
+    readers: int = Settings.readers
+    max_live: int = Settings.max_live
 
 
 def forecast(cases: Sequence[PlannedCase], setup: Setup, faults: Iterable[tuple[str, UmdEngineError]] = ()) -> Forecast:
@@ -164,7 +165,7 @@ def _model(cases: Sequence[PlannedCase], setup: Setup) -> ModelForecast:
         most=sum(most for _, most in ranges),
         flops=flops,
         moved=moved,
-        device=max(planned.nbytes for planned in cases) + _weights(items),
+        device=max(planned.nbytes for planned in cases) + weights_of(list(items)),
         host=max(planned.scan.decoded for planned in cases),
         disk=sum(planned.rows * ROW + int(masks * planned.scan.voxels) for planned in cases),
         seconds=alone.seconds,
@@ -172,9 +173,3 @@ def _model(cases: Sequence[PlannedCase], setup: Setup) -> ModelForecast:
         assumed=tuple(dict.fromkeys(planned.calls.assumed for planned in cases if planned.calls.assumed)),
         fails=tuple(dict.fromkeys(planned.fails for planned in cases if planned.fails)),
     )
-
-
-def _weights(units: Iterable[Unit]) -> int:
-    """Of every module once: units of one module share them."""
-    modules = {id(tensor): tensor.nbytes for unit in units for tensor in unit.module.parameters()}
-    return sum(modules.values())

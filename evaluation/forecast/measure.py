@@ -7,7 +7,7 @@ import os
 import platform
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -80,14 +80,14 @@ def measure(planned: PlannedCase, settings: Settings, manifest: Sequence[ScanRow
     with tempfile.TemporaryDirectory() as folder:
         work = Evaluation([planned.case.row], [planned.case.model], Path(folder), alone, manifest)
         assert isinstance(work.crew, Crew)
-        executor, echoes, trace = work.crew.executor, _Echoes(work.sessions), Trace(keep=True)
+        executor, echoes, trace = work.crew.executor, Echoes(work.sessions), Trace(keep=True)
         executor.open_unit, executor.trace, work.crew.trace = echoes, trace, trace
         for ended in work.run():
             error = ended.error
     return _sample(planned, echoes, trace, "" if error is None else str(error))
 
 
-def _sample(planned: PlannedCase, echoes: _Echoes, trace: Trace, error: str) -> Sample:
+def _sample(planned: PlannedCase, echoes: Echoes, trace: Trace, error: str) -> Sample:
     host = {stage: Rate() for stage in STAGES}
     for span in trace.spans:
         host[span.stage] += Rate(span.end - span.start, span.cpu)
@@ -109,22 +109,40 @@ def _sample(planned: PlannedCase, echoes: _Echoes, trace: Trace, error: str) -> 
 
 
 @dataclass(eq=False)
-class _Echoes:
-    """Sessions that compute their first calls, are timed, and then give the last outputs again."""
+class Echoes:
+    """Sessions that compute their first calls, are timed, and then give the last outputs again.
+
+    Attributes:
+        least, most: calls of a unit with so many items that are computed in any case, and seconds of them after which
+            no other is.
+    """
 
     open_unit: Callable[[Unit], Session]
-    made: dict[Unit, _Echo] = field(default_factory=dict)
+    least: int = COMPUTED
+    most: float = LONG_ENOUGH
+    made: dict[Unit, Echo] = field(default_factory=dict)
 
     def __call__(self, unit: Unit) -> Session:
         if unit not in self.made:
-            self.made[unit] = _Echo(self.open_unit(unit))
+            self.made[unit] = Echo(self.open_unit(unit), self.least, self.most)
         return self.made[unit]
 
 
 @dataclass(eq=False)
-class _Echo:
+class Echo:
+    """One of them.
+
+    Attributes:
+        calls: of so many items, those that were computed, and `computed`: their seconds. repeated: how many were not.
+        items: of all calls. spent: in all calls.
+    """
+
     session: Session
+    least: int
+    most: float
     calls: dict[int, list[Rate]] = field(default_factory=lambda: defaultdict(list))
+    computed: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    repeated: Counter[int] = field(default_factory=Counter)
     last: dict[int, Tensors] = field(default_factory=dict)
     items: int = 0
     spent: Rate = field(default_factory=Rate)
@@ -133,22 +151,33 @@ class _Echo:
         size = len(inputs[0])
         self.items += size
         began, worked = time.perf_counter(), time.process_time()
-        spent = sum(rate.seconds for rate in self.calls[size])
-        if len(self.calls[size]) < COMPUTED or spent < LONG_ENOUGH:
+        if self._computes(size):
             outputs = self.session.run(inputs)
             if outputs[0].is_cuda:
                 torch.cuda.synchronize()
             rate = Rate(time.perf_counter() - began, time.process_time() - worked)
             self.calls[size].append(rate)
-            self.last[size] = tuple(output.clone() for output in outputs)  # sinks work in place
+            self.computed[size] += rate.seconds
+            if not self._computes(size):
+                self.last[size] = tuple(output.clone() for output in outputs)  # sinks work in place
         else:
+            self.repeated[size] += 1
             outputs = tuple(output.clone() for output in self.last[size])
         self.spent += Rate(time.perf_counter() - began, time.process_time() - worked)
         return outputs
 
+    def _computes(self, size: int) -> bool:
+        return len(self.calls[size]) < self.least or self.computed[size] < self.most
+
     @property
     def rates(self) -> dict[int, Rate]:
         return {size: _mean(rates[1:] or rates) for size, rates in self.calls.items()}
+
+    @property
+    def seconds(self) -> float:
+        """Of all calls, had every one been computed."""
+        repeated = sum(count * self.rates[size].seconds for size, count in self.repeated.items())
+        return sum(self.computed.values()) + repeated
 
 
 def _mean(rates: Sequence[Rate]) -> Rate:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from umd_engine.data.manifest import ScanRow, read_manifest
 from umd_engine.engine.memory import budget
 from umd_engine.engine.profiles import Profile, this_machine
-from umd_engine.errors import MissingFileError, ModelError, OptionError, UmdEngineError
+from umd_engine.errors import BackendError, MissingFileError, ModelError, OptionError, UmdEngineError
 from umd_engine.evaluation.cases import Settings
-from umd_engine.evaluation.forecast.costs import MOVED, Costs, Derived, Measured
+from umd_engine.evaluation.forecast.costs import MOVED, Benched, Costs, Derived, Measured
 from umd_engine.evaluation.forecast.forecast import MASK, ROW, Forecast, Setup, faults_of, forecast
 from umd_engine.evaluation.forecast.measure import sampled
+from umd_engine.evaluation.forecast.needs import need
 from umd_engine.evaluation.forecast.scans import ASSUMED_SCANS, UMD, PlannedScan, planned, umd_scans
 from umd_engine.evaluation.forecast.works import PlannedCase, planned_cases
 from umd_engine.evaluation.loading import parse_requests
@@ -29,11 +32,16 @@ Models = Sequence[Model | PromptedModel]
 
 @dataclass(frozen=True)
 class Told:
-    """A forecast and what it rests on."""
+    """A forecast and what it rests on.
+
+    Attributes:
+        warnings: models whose largest case may not fit on the device.
+    """
 
     forecast: Forecast
     device: str
     assumed: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +129,7 @@ def plan(
     measured: bool = False,
     bare: Sequence[str] = (),
     home: Path | None = None,
+    benched: Mapping[str, Mapping[int, float]] | None = None,
 ) -> Told:
     """The forecast.
 
@@ -128,11 +137,16 @@ def plan(
         profile: of the device; None: this machine.
         measured: by sample runs on this machine; otherwise derived.
         home: the folder of stored samples.
+        benched: unit name -> items -> seconds of a call, of this machine; they take the place of others.
 
     Raises:
         OptionError: measuring for another device, scans that are assumed, or models without weights; a GPU of this
             machine that is not measured.
     """
+    if benched is not None and profile is not None:
+        raise OptionError(
+            f"a profile of this machine says nothing of {profile.name}", where="--costs", mend="leave --device out"
+        )
     if profile is None and settings.device.type == "cuda" and not measured:
         raise OptionError(
             "what this machine's GPU can do is not known", where="--device", mend="add --measure, or name it, e.g. h200"
@@ -158,6 +172,9 @@ def plan(
         costs = Derived(where, settings.precision)
         device = f"{where.described(settings.precision)}: derived, not measured"
         assumed += [f"{where.name}: {where.source}", MOVED]
+    if benched is not None:
+        costs = Benched(benched, cores if settings.device.type == "cpu" else 0.0, costs)
+        assumed += [f"{len(benched)} units take what umd-engine bench measured of them alone"]
     assumed += [f"{', '.join(bare)}: {NO_WEIGHTS}"] if bare else []
     assumed += [f"a row of the store takes {ROW} bytes, a voxel of a written mask {MASK} bytes"]
     assumed += [
@@ -168,7 +185,23 @@ def plan(
     found = forecast(cases, setup, faults_of(cohort.faults, models))
     if found.every > 1:
         assumed.append(f"every {found.every}th scan by size is simulated, and its time taken {found.every} times")
-    return Told(found, device, tuple(assumed))
+    warnings = () if profile is None else tuple(_too_large(cases, settings, profile))
+    return Told(found, device, tuple(assumed), warnings)
+
+
+def _too_large(cases: Sequence[PlannedCase], settings: Settings, profile: Profile) -> Iterator[str]:
+    """Of each model that may need more than the device has."""
+    of_model: dict[str, list[PlannedCase]] = defaultdict(list)
+    for one in cases:
+        of_model[one.case.model.name].append(one)
+    for name, mine in of_model.items():
+        with suppress(BackendError):  # a file, whose calls are not known
+            needed = need(mine, settings.batch_size, settings.precision).total
+            if needed > profile.memory:
+                yield (
+                    f"{name} may need {needed / 1e9:.1f} GB at batch {settings.batch_size}, {profile.name} has "
+                    f"{profile.memory / 1e9:g} GB; umd-engine bench --budget {profile.memory / 1e9:g}GB says what fits"
+                )
 
 
 def _as_sampled(case: PlannedCase, costs: Measured) -> PlannedCase:

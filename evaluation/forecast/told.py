@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from umd_engine.data.words import markdown_table, short
 from umd_engine.engine.simulate import STAGES, Simulated
 from umd_engine.evaluation.forecast.forecast import ModelForecast
 from umd_engine.evaluation.forecast.planning import Told
@@ -17,7 +18,6 @@ COLUMNS = ("model", "cases", "calls", "at least to at most", "FLOP", "moved", "d
 ASKED = ("model", "cases", "calls", "at least to at most", "FLOP", "moved")
 HELD = ("model", "device", "host", "disk", "alone")
 RUNS = ("devices", "time", "binding stage", "share of the time of a stage's workers")
-STEPS = ("", "k", "M", "G", "T", "P", "E")
 Line = tuple[str, ...]
 
 
@@ -29,6 +29,7 @@ def as_json(told: Told) -> dict[str, Any]:
         "bytes_read": found.reads,
         "device": told.device,
         "assumed": list(told.assumed),
+        "warnings": list(told.warnings),
         "models": [vars(model) for model in found.models],
         "runs": [
             {
@@ -61,7 +62,8 @@ def markdown(told: Told) -> str:
     found = told.forecast
     runs = [_run(devices, run) for devices, run in found.runs.items()]
     models = [_cells(model) for model in found.models]
-    lines = [*_table(RUNS, runs), "", *_table(COLUMNS, models), "", *(f"- {line}" for line in notes(told))]
+    tables = [*markdown_table(RUNS, runs), "", *markdown_table(COLUMNS, models)]
+    lines = [*tables, "", *(f"- {line}" for line in notes(told))]
     return "\n".join(lines) + "\n"
 
 
@@ -71,6 +73,7 @@ def notes(told: Told) -> list[str]:
     units = [f"{name} {source}" for model in found.models for name, source in model.units.items() if source]
     by_model = [f"{model.model}: {text}" for model in found.models for text in (*model.assumed, *model.fails)]
     return [
+        *(f"warning: {line}" for line in told.warnings),
         told.device,
         *told.assumed,
         *by_model,
@@ -110,22 +113,9 @@ def _cells(model: ModelForecast) -> Line:
     )
 
 
-def short(number: float) -> str:
-    """Three digits and a step of a thousand: 7249400 is "7.25 M"."""
-    place = 0
-    while float(f"{number:.3g}") >= 1000 and place < len(STEPS) - 1:
-        number, place = number / 1000, place + 1
-    return f"{number:.3g} {STEPS[place]}"
-
-
 def _time(seconds: float) -> str:
     return f"{seconds / 3600:.2f} h" if seconds >= 3600 else f"{seconds:.1f} s"
 
 
 def _shares(run: Simulated) -> str:
     return ", ".join(f"{stage} {run.share[stage]:.0%}" for stage in STAGES)
-
-
-def _table(head: Sequence[str], rows: Sequence[Line]) -> list[str]:
-    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
-    return [*lines, *(f"| {' | '.join(row)} |" for row in rows)]

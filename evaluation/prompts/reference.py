@@ -10,6 +10,7 @@ import torch
 
 from umd_engine.data.labelset import LabelSet
 from umd_engine.data.scan import Scan
+from umd_engine.engine.staging import moved
 from umd_engine.evaluation.counting import Classes, compact, reference_of
 from umd_engine.kernels.bounds import Bounds, bounds
 from umd_engine.models.mask import Mask, Triple
@@ -55,7 +56,7 @@ def organ_labels(
     voxels = classes.voxels
     if isinstance(voxels, np.ndarray):
         voxels = torch.from_numpy(np.array(voxels, order="K"))  # torch takes no flipped array
-    on_device = voxels.to(device)
+    on_device = moved(voxels, device)
     found = bounds(on_device, len(classes.ids))
     known = {organ: classes.classes(label_set.ids[organ]) for organ in organs if organ in label_set.ids}
     return {organ: _organ(on_device, numbers, found) for organ, numbers in known.items()}

@@ -14,6 +14,7 @@ from umd_engine.data.volume import Grid
 from umd_engine.evaluation.measuring import measured_mask
 from umd_engine.evaluation.prompts.given import Given, as_prompt
 from umd_engine.evaluation.prompts.reference import OrganLabel
+from umd_engine.kernels.parts import does
 from umd_engine.models.mask import Mask
 from umd_engine.models.prompts import Prompt, View
 
@@ -121,6 +122,7 @@ class Source(ABC):
         return measured_mask(mask, label, self.place.grid.spacing) if self.place.surfaces and label else None
 
 
+@does("metrics")
 def count(mask: Mask, label: OrganLabel | None) -> tuple[int | None, int, int | None]:
     """TP, FP, FN within the mask's box, where all its voxels are; without a label FP is all of them."""
     predicted = mask.voxels.sum(dtype=torch.int64)

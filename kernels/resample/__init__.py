@@ -17,6 +17,7 @@ import torch
 
 from umd_engine.errors import KernelError
 from umd_engine.kernels.backends import resolve
+from umd_engine.kernels.parts import does
 from umd_engine.kernels.resample import cpu, gpu
 from umd_engine.kernels.resample.arguments import Sizes, check, check_border, check_precision, parse_clip
 from umd_engine.kernels.resample.axes import zoomed
@@ -26,6 +27,7 @@ Data = TypeVar("Data", np.ndarray, torch.Tensor)
 FAST: dict[str, ModuleType] = {"cpu": cpu, "gpu": gpu}
 
 
+@does("resample")
 def zoom(
     data: Data,
     shape: Sequence[int],
@@ -113,6 +115,7 @@ def zoom_separate(data: Data, shape: Sequence[int], axis: int, order: int, order
     return zoom(slices, target, axis_orders, backend=backend)
 
 
+@does("resample")
 def area(data: Data, shape: Sequence[int], backend: str = "auto", *, precision: str = "float64") -> Data:
     """The mean of the voxels that each new voxel covers in part or whole, as torch's interpolate(mode="area").
 
@@ -138,6 +141,7 @@ def area(data: Data, shape: Sequence[int], backend: str = "auto", *, precision: 
     return _like(FAST[name].area(_as_tensor(data), target, dtype), data)
 
 
+@does("resample")
 def affine(
     data: Data,
     matrix: Any,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from umd_engine.data.volume import Grid, Volume
+from umd_engine.engine.staging import moved
 from umd_engine.errors import OptionError, VoxelError
 from umd_engine.models.nninteractive.draws import name_of
 
@@ -67,7 +68,7 @@ def prepare_scan(volume: Volume, device: torch.device, official: bool) -> Case:
     Raises:
         VoxelError: NaN or infinite voxels; an image that is zero everywhere, or constant where it is not.
     """
-    image = torch.tensor(volume.grid.to_file_order(volume.voxels).astype("float32"), device=device)
+    image = moved(torch.tensor(volume.grid.to_file_order(volume.voxels).astype("float32")), device)
     low, high = torch.aminmax(image)
     if not bool(torch.isfinite(low) & torch.isfinite(high)):
         raise VoxelError("NaN or infinite voxels", where=volume.path, mend="repair the image")

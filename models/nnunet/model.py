@@ -13,6 +13,7 @@ import torch
 
 from umd_engine.data.volume import Grid, Volume
 from umd_engine.engine.accumulator import Sums
+from umd_engine.engine.staging import moved
 from umd_engine.engine.unit import TensorSpec, Unit
 from umd_engine.engine.work import Program
 from umd_engine.errors import (
@@ -99,12 +100,21 @@ class NnUNet:
         self.weights = hashlib.sha256(hashes.encode()).hexdigest()
 
     @classmethod
-    def without_weights(cls, name: str, plans: Plans, options: Options, mirror_axes: tuple[int, ...]) -> NnUNet:
-        """One fold whose parameters have no memory: to count with, it cannot run."""
+    def without_weights(
+        cls,
+        name: str,
+        plans: Plans,
+        options: Options,
+        mirror_axes: tuple[int, ...],
+        network: torch.nn.Module | None = None,
+    ) -> NnUNet:
+        """One fold without a checkpoint: its network, or one whose parameters have no memory, to count with."""
         model = cls.__new__(cls)
         model._follow(name, options, plans, mirror_axes, "none")
-        with torch.device("meta"):
-            model.units = [model._unit(build_network(plans, Path("plans.json")), "fold_0")]
+        if network is None:
+            with torch.device("meta"):
+                network = build_network(plans, Path("plans.json"))
+        model.units = [model._unit(network, "fold_0")]
         model.weights = "none"
         return model
 
@@ -131,7 +141,17 @@ class NnUNet:
         image = TensorSpec("image", (len(self.plans.channels), *self.plans.patch))
         return Unit(f"{self.name}.{fold}", network.eval(), (image,), ("logits",))
 
-    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> int:
+    def nbytes(self, shape: Triple, spacing: tuple[float, float, float]) -> int:
+        kept, preparing, running = self._held(shape, spacing)
+        return int(kept + max(preparing, running))
+
+    def spillable(self, shape: Triple, spacing: tuple[float, float, float]) -> int:
+        """The sums, and what makes labels of them where they are."""
+        _, preparing, running = self._held(shape, spacing)
+        return int(max(running - preparing, 0))
+
+    def _held(self, shape: Triple, spacing: tuple[float, float, float]) -> tuple[float, float, float]:
+        """Bytes of the whole case, and beside them while it is prepared and while it runs."""
         channels, heads, voxel = len(self.plans.channels), self.plans.labels.heads, 4
         here = math.prod(shape)
         there = max(here * math.prod(spacing) / math.prod(self.plans.spacing), math.prod(self.plans.patch))
@@ -139,7 +159,7 @@ class NnUNet:
         preparing = 2 * voxel * channels * here + 24 * max(here, there)  # image, its crop, float64 of one channel
         running = voxel * there * (heads * folds + 1) + 3 * voxel * here  # sums, weights; then two heads on the grid
         kept = 2 * voxel * channels * there + 2 * here  # prepared and padded; labels, turned to RAS+
-        return int(kept + max(preparing, running))
+        return kept, preparing, running
 
     @property
     def preparation(self) -> Hashable:
@@ -178,7 +198,7 @@ class NnUNet:
                 )
         channels = [torch.tensor(self._reader_order(grid, image.voxels).astype("float32")) for image in images]
         spacing = grid.spacing if self.plans.reorients else grid.file_spacing
-        stacked = torch.stack(channels).to(device)
+        stacked = moved(torch.stack(channels), device)
         return Case(prepare_image(stacked, spacing[::-1], self.plans), grid)
 
     def _reader_order(self, grid: Grid, voxels: Any) -> Any:

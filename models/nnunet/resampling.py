@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import interpolate
 
+from umd_engine.kernels.parts import does
 from umd_engine.kernels.resample import zoom, zoom_separate
 from umd_engine.models.nnunet.plans import Resampling, Triple
 
@@ -28,6 +29,7 @@ def separate_axis(
     return None
 
 
+@does("resample")
 def resample(
     data: torch.Tensor,
     shape: Triple,

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from umd_engine.errors import VoxelError
+from umd_engine.kernels.parts import does
 from umd_engine.kernels.resample import affine
 from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.sam_med3d.lattice import Lattice, take_along
@@ -38,6 +39,7 @@ def beyond(begin: Triple) -> Triple:
     return x + CROP, y + CROP, z + CROP
 
 
+@does("resample")
 def image_crop(image: torch.Tensor, lattice: Lattice, begin: Triple, official: bool) -> torch.Tensor:
     """The scan on the 128^3 lattice voxels from `begin`, zero outside the lattice; only these are interpolated.
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from umd_engine.data.volume import Volume
+from umd_engine.engine.staging import moved
 from umd_engine.engine.together import in_turn, together
 from umd_engine.engine.unit import Unit
 from umd_engine.engine.work import Program
@@ -93,7 +94,7 @@ class SamMed3D:
         voxels = image.grid.to_file_order(image.voxels)
         # a copy in the memory's own order, native and writeable, as torch wants it
         copied = np.array(voxels, dtype=voxels.dtype.newbyteorder("="), order="K")
-        return Case(torch.from_numpy(copied).to(device), lattice)
+        return Case(moved(torch.from_numpy(copied), device), lattice)
 
     def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
         programs: list[Program[Mask]] = []

@@ -41,6 +41,7 @@ class Sat:
     Args:
         path: `SAT_Nano.pth` or `SAT_Pro.pth`, or a folder with it; `text_encoder.pth` lies beside it.
         network: taken instead of the file's, with no text encoder: texts cannot be embedded then.
+        patch: of the network's input.
 
     Raises:
         MissingFileError, CheckpointError: the checkpoint or the text encoder cannot be used.
@@ -50,8 +51,17 @@ class Sat:
     crops_by_label = False
     default_prompt = "text"
 
-    def __init__(self, name: str, path: Path, options: Options, *, size: Size, network: Network | None = None):
-        self.name, self.options, self.size = name, options, size
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        options: Options,
+        *,
+        size: Size,
+        network: Network | None = None,
+        patch: Triple = PATCH,
+    ):
+        self.name, self.options, self.size, self.patch = name, options, size, patch
         self._units: dict[int, Unit] = {}
         if network is None:
             self._load(path)
@@ -75,7 +85,7 @@ class Sat:
         chosen = asdict(self.options)
         del chosen["tokenizer"], chosen["text_encoder"]  # where files lie on this machine
         del chosen["names"]  # what is refused, not what is answered
-        return {"name": self.size.title, **chosen, "patch": PATCH, "spacing": SPACING}
+        return {"name": self.size.title, **chosen, "patch": self.patch, "spacing": SPACING}
 
     @property
     def units(self) -> Sequence[Unit]:
@@ -85,19 +95,19 @@ class Sat:
     def unit(self, organs: int) -> Unit:
         """The unit for so many organs, made when it is first asked for; all share the network's weights."""
         if organs not in self._units:
-            self._units[organs] = network_unit(self.name, self.network, organs)
+            self._units[organs] = network_unit(self.name, self.network, organs, self.patch)
         return self._units[organs]
 
     def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
         """The cut is taken for the whole scan, an organ's mask for an eighth of it."""
         x, y, z = lattice_shape(shape, spacing)
-        scan, slab = math.prod(shape), x * y * min(z, PATCH[2])
+        scan, slab = math.prod(shape), x * y * min(z, self.patch[2])
         # as stored and as it is interpolated, in float64 where official; the lattice, its cut and a copy for quantiles
         preparing = (12 if self.options.official else 8) * scan + 12 * x * y * z
-        step = PATCH[2] // 2 / max(z, 1)  # of the scan, finished at once
+        step = self.patch[2] // 2 / max(z, 1)  # of the scan, finished at once
         finishing = 8 * slab + 5 * int(scan * min(step, 1.0))  # an organ's means; its probabilities and mask
         sums = 4 * (organs + 1) * slab + 4 * organs * x * y
-        windows = 4 * organs * math.prod(PATCH)
+        windows = 4 * organs * math.prod(self.patch)
         return int(4 * x * y * z + max(preparing, sums + windows + finishing + organs * scan // 8))
 
     @property
@@ -110,7 +120,7 @@ class Sat:
 
     def works(self, cut: Triple, asked: Asked) -> tuple[Works, ...]:
         """For a cut of that shape."""
-        return (Works(self.unit(asked.organs), len(window_grid(cut))),) * len(asked.steps)
+        return (Works(self.unit(asked.organs), len(window_grid(cut, self.patch))),) * len(asked.steps)
 
     def prepare(self, images: Sequence[Volume], device: torch.device) -> Case:
         image = only_image(self.name, images)
@@ -118,7 +128,7 @@ class Sat:
 
     def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
         embed: Callable[[str], torch.Tensor] = partial(self.text.embed, modality=case.modality)
-        return segment_organs(case, sources, Pieces(self.unit, embed, self.options.official))
+        return segment_organs(case, sources, Pieces(self.unit, embed, self.options.official, self.patch))
 
 
 class SatNano(Sat):

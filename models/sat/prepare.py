@@ -10,6 +10,7 @@ import torch
 
 from umd_engine.data.plausibility import HU_AIR_OR_FAT, UNDERSHOOT
 from umd_engine.data.volume import Volume
+from umd_engine.engine.staging import moved
 from umd_engine.errors import VoxelError
 from umd_engine.kernels.resample import affine
 from umd_engine.models.mask import Triple
@@ -39,7 +40,7 @@ def prepare_scan(volume: Volume, device: torch.device, modality: str, official: 
     Raises:
         VoxelError: voxels that are not finite, or not of the modality; none above 0, or all alike once clipped.
     """
-    voxels = torch.from_numpy(np.array(volume.voxels, dtype=np.float32)).to(device)
+    voxels = moved(torch.from_numpy(np.array(volume.voxels, dtype=np.float32)), device)
     check_modality(voxels, modality, volume)
     grid = volume.grid
     shape = lattice_shape(grid.shape, grid.spacing)

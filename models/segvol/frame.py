@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from umd_engine.data.volume import Grid
+from umd_engine.kernels.parts import does
 from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.prompts import Box, Point, is_inside, voxel_of
 from umd_engine.models.segvol.prompt_tokens import WINDOW
@@ -31,6 +32,7 @@ def nearest(size: int, new: int, exact: bool = False) -> torch.Tensor:
     return torch.nn.functional.interpolate(line, size=new, mode=rule)[0, 0].long()
 
 
+@does("resample")
 def pick(volume: torch.Tensor, lines: Sequence[torch.Tensor]) -> torch.Tensor:
     """volume[..., lines[0] x lines[1] x lines[2]], the axis that shrinks most first."""
     order = sorted(range(3), key=lambda axis: len(lines[axis]) / max(volume.shape[axis - 3], 1))

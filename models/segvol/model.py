@@ -76,15 +76,23 @@ class SegVol:
             self._decoders[shape] = decoder_unit(self.name, self.network, shape)
         return self._decoders[shape]
 
-    def nbytes(self, shape: tuple[int, int, int], spacing: tuple[float, float, float], organs: int) -> int:
+    def nbytes(self, shape: Triple, spacing: tuple[float, float, float], organs: int) -> int:
         """At most: every organ's region is the whole scan, at least one window, whichever way its axes lie."""
         scan, window, embedding = math.prod(shape), math.prod(WINDOW), 4 * math.prod(EMBEDDING)
-        # as stored, float32, the bright voxels and their mask; NumPy's steps make a copy each
-        preparing = (28 if self.options.official else 14) * scan
-        region = math.prod(map(max, sorted(shape), sorted(WINDOW, reverse=True)))
+        preparing, region = self._preparing(shape), _largest_region(shape)
         organ = 4 * window + AT_ONCE * (embedding + 4 * window) + 5 * region  # logits; sums and mask
         last = 9 * region  # of the organ that ends: summed weights, sigmoid, what is decided
         return int(4 * (scan + window) + embedding + max(preparing, organs * organ + last))
+
+    def spillable(self, shape: Triple, spacing: tuple[float, float, float], organs: int) -> int:
+        """The sums of every organ; the mean of one that ends comes back."""
+        scan, window = math.prod(shape), math.prod(WINDOW)
+        running = self.nbytes(shape, spacing, organs) - 4 * (scan + window) - 4 * math.prod(EMBEDDING)
+        return max(0, min(organs * 4 * _largest_region(shape), running - self._preparing(shape)))
+
+    def _preparing(self, shape: Triple) -> int:
+        """As stored, float32, the bright voxels and their mask; NumPy's steps make a copy each."""
+        return (28 if self.options.official else 14) * math.prod(shape)
 
     @property
     def preparation(self) -> Hashable:
@@ -123,6 +131,11 @@ class SegVol:
 
     def segment(self, case: Case, sources: Sequence[PromptSource]) -> Program[list[Mask | UmdEngineError]]:
         return segment_organs(case, sources, Pieces(self.encoder, self.decoder, self.text.embed, self.options))
+
+
+def _largest_region(shape: Triple) -> int:
+    """Voxels of a region that is the whole scan, at least one window."""
+    return math.prod(map(max, sorted(shape), sorted(WINDOW, reverse=True)))
 
 
 def _file_order(size: Sequence[int]) -> Triple:

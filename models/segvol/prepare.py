@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from umd_engine.data.volume import Volume
+from umd_engine.engine.staging import moved
 from umd_engine.errors import VoxelError
 from umd_engine.models.mask import Triple
 from umd_engine.models.segvol.frame import Frame, pick
@@ -47,10 +48,10 @@ def prepare_scan(volume: Volume, device: torch.device, official: bool) -> Case:
     """
     array = volume.grid.to_file_order(volume.voxels).transpose(2, 1, 0)  # (d, h, w)
     if official:
-        image = torch.from_numpy(normalise_as_officially(array, volume)).to(device)
+        image = moved(torch.from_numpy(normalise_as_officially(array, volume)), device)
     else:
         kept = array if array.dtype in (np.uint8, np.int16, np.float32) else array.astype(np.float32)
-        image = normalise(torch.tensor(np.ascontiguousarray(kept), device=device).float(), volume)
+        image = normalise(moved(torch.tensor(np.ascontiguousarray(kept)), device).float(), volume)
     low, size = foreground(image)
     if 0 in size:
         raise VoxelError("no voxel is brighter than the rest", where=volume.path, mend="check the image")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from umd_engine.data.volume import Grid
+from umd_engine.kernels.parts import does
 from umd_engine.kernels.resample import affine
 from umd_engine.models.mask import Mask, Triple
 from umd_engine.models.vista3d.recipe import SPACING
@@ -92,6 +93,7 @@ class Lattice:
         x, y, z = (a + b for a, b in zip(first, tight.low, strict=True))
         return Mask(tight.voxels, (x, y, z) if tight.voxels.numel() else (0, 0, 0), self.grid.shape)
 
+    @does("resample")
     def _nearest(self, labels: torch.Tensor, low: Triple) -> tuple[torch.Tensor, Triple]:
         """The scan's voxels that lie in a part of the kept box, and the first of them."""
         first = [0, 0, 0]

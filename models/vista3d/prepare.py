@@ -10,6 +10,7 @@ import torch
 
 from umd_engine.data.plausibility import HU_AIR_OR_FAT
 from umd_engine.data.volume import Volume
+from umd_engine.engine.staging import moved
 from umd_engine.errors import VoxelError
 from umd_engine.models.mask import Triple
 from umd_engine.models.quantile import quantile
@@ -41,7 +42,7 @@ def prepare_scan(volume: Volume, device: torch.device, recipe: Recipe, options: 
     """
     # a copy in the memory's own order, native and writeable, as torch wants it
     native = np.array(volume.voxels, dtype=_readable(volume.voxels.dtype), order="K")
-    image = torch.from_numpy(native).to(device)
+    image = moved(torch.from_numpy(native), device)
     _check(image, volume, options)
     if options.protocol == "research":
         return _as_research(image, volume, recipe, options)

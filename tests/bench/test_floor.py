@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import statistics
@@ -215,7 +216,7 @@ def test_a_target_on_the_host_is_not_the_devices() -> None:
 @pytest.fixture(scope="module")
 def benches() -> Iterator[Callable[[str], Bench]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
         patch.setenv("MALLOC_ARENA_MAX", "1")
         yield lambda mode: Bench(mode, "sample_bench", (mode,))
 

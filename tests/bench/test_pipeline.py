@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,10 +17,19 @@ import pytest
 from umd_engine.bench.floor.measure import measure
 from umd_engine.bench.floor.repetition import Timing
 from umd_engine.bench.floor.report import Row
-from umd_engine.bench.pipeline import ONCE, benches, nnunet, ours
-from umd_engine.bench.pipeline.clock import Seconds, Told
+from umd_engine.bench.pipeline import ONCE, benches, nnunet, ours, spread
+from umd_engine.bench.pipeline.clock import Seconds, Told, cpu_by_process
 from umd_engine.bench.pipeline.cohort import Cohort, case_of, make_cohort
-from umd_engine.bench.pipeline.entries import DICE, JOB, STUDY, SURFACES, Held, entries
+from umd_engine.bench.pipeline.entries import (
+    DICE,
+    JOB,
+    ONE_WORKER,
+    STUDY,
+    SURFACES,
+    TWO_WORKERS,
+    Held,
+    entries,
+)
 from umd_engine.bench.pipeline.summary import summarize
 from umd_engine.data.nifti import read_labels, write_labels
 from umd_engine.engine.host_memory import SETTINGS
@@ -51,14 +64,44 @@ def masks_of(cohort: Cohort, moved: int) -> Path:
 def test_every_row_on_one_small_pair(scans) -> None:
     rows = {(row.op, row.implementation): row for row in (measure(e, ONCE, COPY) for e in entries_of(scans))}
     missing = {key for key, row in rows.items() if row.timing is None}
-    assert {(JOB, "peer:nnunetv2"), (DICE, "peer:nnUNetv2_evaluate_folder"), (JOB, "2 Ray workers")} <= missing
+    assert {(JOB, "peer:nnunetv2"), (DICE, "peer:nnUNetv2_evaluate_folder")} <= missing
     assert missing <= {key for key, row in rows.items() if row.status == "not measured"}, rows
     assert {(JOB, "official"), (JOB, "engine"), (STUDY, "engine"), (DICE, "score")}.isdisjoint(missing)
     assert "pip install" in rows[JOB, "peer:nnunetv2"].reason
+    workers = {rows[STUDY, name] for name in (ONE_WORKER, TWO_WORKERS)}
+    if find_spec("ray") is None:
+        assert all(row.reason.startswith("no module ray (pip install") for row in workers)
+    else:
+        assert all(row.timing and "Ray's own processes" in row.counted for row in workers)
     engine = rows[JOB, "engine"].counted
     assert engine.startswith("CPU ") and " s a scan, " in engine and engine.endswith("voxels of organs differ")
     assert "a batch in flight " in rows[STUDY, "engine"].counted
     assert any("with a batch in flight" in line for line in summarize(list(rows.values())).lines)
+
+
+def test_cpu_seconds_of_processes_below_the_children_of_this_one() -> None:
+    burn = "import time\nwhile time.process_time() < 0.5: pass\nprint('done', flush=True); time.sleep(60)"
+    started = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]]).pid, flush=True)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"{started}; sys.stdin.read()", burn],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    grandchild = int(child.stdout.readline())
+    try:
+        assert child.stdout.readline() == "done\n"
+        used = cpu_by_process()
+        assert used[grandchild] >= 0.4 and {os.getpid(), child.pid} <= used.keys() and os.getppid() not in used
+    finally:
+        os.kill(grandchild, signal.SIGKILL)
+        child.communicate("")
+
+
+def test_an_interpreter_without_ray(cohort) -> None:
+    with pytest.raises(BackendError, match="--ray-python"):
+        spread.evaluate_all(cohort, str(cohort.folder / "no-python"), 2)
+    if find_spec("ray") is None:
+        with pytest.raises(BackendError, match="Ray is not installed"):
+            spread.evaluate_all(cohort, sys.executable, 2)
 
 
 def entries_of(scans: Path):
@@ -78,6 +121,17 @@ def test_masks_that_differ_have_no_time(cohort) -> None:
     assert held.words(moved).startswith("CPU 1 s a scan, ") and "differ" in held.words(moved)
     with pytest.raises(AssertionError, match="TP, FP or FN"):
         held.like(1.0, True, Told(Seconds(), moved.masks, {"a": {"liver": (1, 2, 4)}}))
+
+
+def test_a_study_with_other_counts_has_no_time(cohort) -> None:
+    held = Held(cohort, SimpleNamespace())
+    counts = {f"{case} {model}": {"liver": (1, 2, 3)} for case in "ab" for model in ("nnunet@ct", "nnunet@pet")}
+    held.study(Told(Seconds(), counts=counts))
+    held.study(Told(Seconds(), counts={**counts}))
+    with pytest.raises(AssertionError, match="other TP, FP or FN"):
+        held.study(Told(Seconds(), counts={**counts, "a nnunet@ct": {"liver": (1, 2, 4)}}))
+    with pytest.raises(AssertionError, match="3 cases"):
+        held.study(Told(Seconds(), counts=dict(list(counts.items())[:3])))
 
 
 def test_scores_of_masks_that_are_the_labels(cohort) -> None:
@@ -125,3 +179,5 @@ def test_targets_across_rows() -> None:
     assert [line.rsplit(": ", 1)[1] for line in said.lines] == ["6.5", "3, target 1", "0.885, target 0.9"]
     assert said.below == said.lines[2:]
     assert summarize(rows[1:3]).lines == []
+    rows = [row(STUDY, ONE_WORKER, 9.0, "CPU 4 s a scan"), row(STUDY, TWO_WORKERS, 6.0, "CPU 5 s a scan, 1 s of it")]
+    assert [line.rsplit(": ", 1)[1] for line in summarize(rows).lines] == ["1.5", "1.25"]

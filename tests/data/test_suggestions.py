@@ -290,7 +290,7 @@ CORRUPT = [
     (b"<!DOCTYPE html><html></html>", "it is a web page"),
     (b"NRRD0004\n", "NRRD"),
     (bytes(128) + b"DICM" + bytes(300), "dcm2niix"),
-    (gzip.compress(bytes(128) + b"DICM" + bytes(300)), "dcm2niix"),
+    (gzip.compress(bytes(128) + b"DICM" + bytes(300), mtime=0), "dcm2niix"),
     (b"PK\x03\x04" + bytes(400), "zip archive"),
 ]
 

@@ -45,12 +45,30 @@ class Environment:
     """What a worker's process was given."""
 
     def __call__(self, device: str, sharers: int):
+        import ray
+
         def engine(items):
             for item in items:
                 time.sleep(0.3)  # that the other worker gets one too
                 cores = tuple(sorted(os.sched_getaffinity(0)))
                 threads, pad = torch.get_num_threads(), os.environ.get("MALLOC_TOP_PAD_")
-                yield item, (os.getpid(), device, sharers, threads, cores, pad)
+                store = ray.cluster_resources()["object_store_memory"]
+                yield item, (os.getpid(), device, sharers, threads, cores, pad, store)
+
+        return engine
+
+
+class Heavy:
+    """Results that travel through the object store, of `size` bytes each, one in 50 ms."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def __call__(self, device: str, sharers: int):
+        def engine(items):
+            for item in items:
+                time.sleep(0.05)
+                yield item, item.to_bytes(2) * (self.size // 2)
 
         return engine
 

@@ -5,9 +5,9 @@ import time
 from collections import Counter
 
 import pytest
-from cluster_engines import DiesAtStart, Environment, Fails, Refuses, Squares
+from cluster_engines import DiesAtStart, Environment, Fails, Heavy, Refuses, Squares
 
-from umd_engine.engine.cluster import Cluster
+from umd_engine.engine.cluster import STORE_BYTES, Cluster
 from umd_engine.errors import BackendError, OptionError, UnknownNameError, WorkerError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
@@ -58,6 +58,39 @@ def test_items_of_a_dead_worker_run_again_and_a_killer_gets_a_status(two_nodes, 
 
 
 @pytest.mark.full
+def test_a_lost_machine_costs_no_item(tmp_path):
+    from ray.cluster_utils import Cluster as Machines
+
+    machines = Machines(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 80 << 20})
+    lost = machines.add_node(num_cpus=1, object_store_memory=80 << 20)
+    machines.wait_for_nodes()
+    try:
+        results = []
+        for result in Cluster(machines.address, "cpu").run(Squares(tmp_path, pace=0.3), GROUPS):
+            results.append(result)
+            if len(started(tmp_path, "worker")) == 2 and lost is not None:
+                machines.remove_node(lost, allow_graceful=False)
+                lost = None
+        assert lost is None and dict(results) == SQUARES and len(results) == len(SQUARES)
+    finally:
+        machines.shutdown()
+
+
+@pytest.mark.full
+def test_results_leave_the_object_store_as_they_come(two_nodes):
+    from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+
+    size, used, spilled = 1 << 20, [], []
+    for item, found in Cluster(two_nodes, "cpu").run(Heavy(size), [[i] for i in range(320)]):  # twice what both hold
+        assert found == item.to_bytes(2) * (size // 2)
+        stats = get_memory_info_reply(get_state_from_address(two_nodes)).store_stats
+        used.append(stats.object_store_bytes_used)
+        spilled.append(stats.spilled_bytes_total)
+    # Ray itself frees what nobody refers to about once a second
+    assert len(used) == 320 and size <= max(used) < 80 * size and max(spilled) == 0
+
+
+@pytest.mark.full
 def test_errors_of_a_worker_reach_the_driver(two_nodes, tmp_path):
     cluster = Cluster(two_nodes, "cpu")
     with pytest.raises(UnknownNameError, match="did you mean tensorrt"):
@@ -103,12 +136,13 @@ def test_workers_of_a_machine_divide_its_cores():
     cores = len(os.sched_getaffinity(0))
     found = dict(Cluster("local:2", "cpu").run(Environment(), [[i] for i in range(8)]))
     assert len({pid for pid, *_ in found.values()}) == 2
-    for _, device, sharers, threads, mine, top_pad in found.values():
+    for _, device, sharers, threads, mine, top_pad, store in found.values():
         assert (device, sharers) == ("cpu", 2) and threads == max(1, cores // 2) and top_pad == str(256 << 20)
+        assert store == STORE_BYTES
         if cores > 1:
             assert len(mine) == cores // 2
     if cores > 1:
-        assert len({mine for _, _, _, _, mine, _ in found.values()}) == 2
+        assert len({mine for _, _, _, _, mine, *_ in found.values()}) == 2
 
 
 def test_what_is_no_cluster_says_so():

@@ -41,7 +41,7 @@ def test_it_starts_again_once_with_the_same_arguments(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "own", [{SWITCH: "default"}, {"MALLOC_ARENA_MAX": "1"}, {"GLIBC_TUNABLES": "glibc.malloc.check=0"}]
+    "own", [{SWITCH: "default"}, {"MALLOC_PERTURB_": "1"}, {"GLIBC_TUNABLES": "glibc.malloc.check=0"}]
 )
 def test_who_chose_an_allocator_keeps_it(tmp_path, own):
     _, (_, _, starts, settings) = start(tmp_path, **own)

@@ -109,6 +109,11 @@ CREATE TABLE files (
     sha256 TEXT NOT NULL
 ) WITHOUT ROWID;
 
-ALTER TABLE results ADD COLUMN surfaces BLOB CHECK (
-    surfaces IS NULL OR typeof(surfaces) = 'blob' AND length(surfaces) IN (0, 368) AND status IN ('ok', 'absent')
-);
+CREATE TABLE groups (
+    cohort TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    scan_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL CHECK (value <> ''),
+    PRIMARY KEY (cohort, subject, scan_id, name)
+) WITHOUT ROWID;

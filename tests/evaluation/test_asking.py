@@ -54,6 +54,6 @@ def test_an_organ_named_twice_is_asked_for_once(pairs, tmp_path):
     result = CliRunner().invoke(main, [str(a) for a in (*command, "--organs", "liver, spleen,liver")])
     assert result.exit_code == 1  # no checkpoint: a failed row an organ
     assert sorted(r.organ for r in rows_of(tmp_path / "run") if r.scan_id == "s000_ct") == ["liver", "spleen"]
-    shared = {"backend": "torch", "device": "cpu", "precision": "fp32", "batch": 2, "memory": None, "seed": 0}
-    options = shared | {"prompts": (), "repeats": None, "independent": False, "replay": None}
+    shared = {"backend": "torch", "device": "cpu", "precision": "fp32", "batch": 2, "readers": 1, "memory": None}
+    options = shared | {"seed": 0, "prompts": (), "repeats": None, "independent": False, "replay": None}
     assert settings_of(options | {"organs": "liver, spleen,liver"}, []).organs == ("liver", "spleen")

@@ -15,12 +15,12 @@ from cohort import MODEL, affine, image_of, make_cohort, rows_of, write_manifest
 
 from umd_engine.cli import main
 from umd_engine.data.content import content_of, stamp_of
-from umd_engine.data.nifti import read
+from umd_engine.data.nifti import read, read_header, read_labels, write_labels
 from umd_engine.evaluation.store import Store
 
 
-def evaluate(manifest, run, code=0):
-    command = ["evaluate", str(manifest), "--out", str(run), "--model", f"nnunet={MODEL}", "--set", "nnunet.folds=0"]
+def evaluate(manifest, run, *more, code=0, word="evaluate"):
+    command = [word, str(manifest), "--out", str(run), "--model", f"nnunet={MODEL}", "--set", "nnunet.folds=0", *more]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == code, result.output + result.stderr
     return result.stderr
@@ -75,8 +75,7 @@ def test_a_changed_image_or_label_is_computed_again_alone(cohort, column):
     run, manifest = cohort / "run", cohort / "scans.csv"
     before, second = rows_of(run), scans(manifest)[1]
     if column == 4:
-        image = cohort / second[column]
-        nibabel.save(nibabel.Nifti1Image(image_of(99), nibabel.load(image).affine), image)
+        replace_image(cohort / second[column], 99)
     else:
         relabel(cohort / second[column])
     assert "1 scan changed" in evaluate(manifest, run)
@@ -86,6 +85,59 @@ def test_a_changed_image_or_label_is_computed_again_alone(cohort, column):
     assert counts(after) == counts(rows_of(run.with_name("clean")))
     evaluate(manifest, run)
     assert rows_of(run) == after
+
+
+def replace_image(path, seed):
+    nibabel.save(nibabel.Nifti1Image(image_of(seed), nibabel.load(path).affine), path)
+
+
+def masks_of(run):
+    return {path.name: path.read_bytes() for path in run.glob("masks/**/*.nii.gz")}
+
+
+def times_of(run):
+    return {path.name: path.stat().st_mtime_ns for path in run.glob("masks/**/*.nii.gz")}
+
+
+def test_predict_writes_again_the_mask_of_a_changed_image_alone(cohort):
+    run, manifest = cohort / "masks-run", cohort / "scans.csv"
+    evaluate(manifest, run, "--readers", "2", word="predict")
+    before, times = masks_of(run), times_of(run)
+    os.utime(cohort / scans(manifest)[0][4], ns=(1, 1))
+    relabel(cohort / scans(manifest)[0][6])
+    assert "changed" not in evaluate(manifest, run, word="predict") and times_of(run) == times
+    second = scans(manifest)[1]
+    replace_image(cohort / second[4], 99)
+    assert "1 scan changed" in evaluate(manifest, run, word="predict")
+    assert {name for name in before if masks_of(run)[name] != before[name]} == {f"{second[2]}.nii.gz"}
+    evaluate(manifest, run.with_name("clean"), word="predict")
+    assert masks_of(run) == masks_of(run.with_name("clean"))
+
+
+def test_masks_that_predict_made_of_an_older_image_are_written_again_by_evaluate(cohort):
+    run, manifest = cohort / "run", cohort / "scans.csv"
+    evaluate(manifest, run, word="predict")
+    first = scans(manifest)[0]
+    replace_image(cohort / first[4], 98)
+    evaluate(manifest, run)
+    older, times = masks_of(run), times_of(run)
+    evaluate(manifest, run, "--save-masks")
+    assert {name for name in older if masks_of(run)[name] != older[name]} == {f"{first[2]}.nii.gz"}
+    assert {name for name in times if times_of(run)[name] != times[name]} == {f"{first[2]}.nii.gz"}
+
+
+def test_masks_of_an_older_version_stay_and_damaged_ones_are_written_again(cohort):
+    run, manifest = cohort / "masks-run", cohort / "scans.csv"
+    evaluate(manifest, run, word="predict")
+    unmarked, damaged, _ = sorted(run.glob("masks/**/*.nii.gz"))
+    mask = read_labels(unmarked)
+    write_labels(unmarked, mask.voxels, mask)
+    damaged.write_bytes(b"half a mask")
+    times = times_of(run)
+    replace_image(cohort / scans(manifest)[0][4], 97)
+    evaluate(manifest, run, word="predict")
+    assert {name for name in times if times_of(run)[name] != times[name]} == {damaged.name}
+    assert read_header(damaged).mask_of and not read_header(unmarked).mask_of
 
 
 def counts(rows):

@@ -1,9 +1,7 @@
 """`plan` on a small cohort and on the assumed one."""
 
 import json
-import re
 import shutil
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,14 +9,12 @@ from cohort import MODEL, make_cohort, write_manifest, write_scan
 
 from umd_engine.cli import main
 from umd_engine.data.manifest import read_manifest
+from umd_engine.data.words import short
 from umd_engine.evaluation.forecast import planning
 from umd_engine.evaluation.forecast.measure import sampled
 from umd_engine.evaluation.forecast.scans import PETCT, PETMRI, planned, umd_scans
-from umd_engine.evaluation.forecast.told import short
 from umd_engine.evaluation.forecast.works import planned_cases
 from umd_engine.evaluation.run import Evaluation, Settings
-
-PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 
 
 def umd(*arguments, code=0):
@@ -140,13 +136,6 @@ def test_the_assumed_cohort_is_as_large_as_it_says():
     assert len({scan.row.key for scan in scans}) == len(scans)
     slices = [scan.shape[2] for scan in scans if scan.row.modality == "ct"]
     assert (min(slices), max(slices), len(slices)) == (350, 900, 490)
-
-
-def test_the_page_holds_what_the_command_writes(tmp_path):
-    text = PAGE.read_text(encoding="utf-8")
-    command = re.search(r"^    umd-engine (plan umd .+?)--markdown", text.replace("\\\n", ""), re.MULTILINE)[1]
-    umd(*command.split(), "--markdown", tmp_path / "page.md")
-    assert (tmp_path / "page.md").read_text(encoding="utf-8") in text
 
 
 @pytest.mark.parametrize(

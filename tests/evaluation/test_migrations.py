@@ -17,6 +17,7 @@ VERSION_2 = (Path(__file__).parent / "store_v2.sql").read_text()
 VERSION_3 = (Path(__file__).parent / "store_v3.sql").read_text()
 VERSION_4 = (Path(__file__).parent / "store_v4.sql").read_text()
 VERSION_5 = (Path(__file__).parent / "store_v5.sql").read_text()
+VERSION_6 = (Path(__file__).parent / "store_v6.sql").read_text()
 VALUES_1 = ("p", "petct", "s", "s_ct", "ct", "m", "liver", 0, 0, "ok", 3, 2, 1, 0.5, 1.25, "")
 TWICE = (
     *MIGRATIONS,
@@ -90,11 +91,25 @@ def test_version_4_is_as_released_and_knows_files(tmp_path):
         assert store.files() == {scan: Content("11ff", Stamp(3, 4))}
 
 
-def test_version_5_is_as_released_and_keeps_surfaces(tmp_path):
+def test_version_5_is_as_released_and_knows_subgroups(tmp_path):
     with sqlite3.connect(tmp_path / "frozen.sqlite") as db:
         db.executescript(VERSION_5)
     path = tmp_path / "new.sqlite"
     Store(path, migrations=MIGRATIONS[:5]).close()
+    assert schema(tmp_path / "frozen.sqlite")[1] == schema(path)[1]
+    scan, other = ("petct", "s", "s_ct"), ("petct", "s", "s_pet")
+    with Store(path) as store:
+        store.group({scan: {"sex": "F", "age": "61"}, other: {}})
+        store.group({scan: {"age": "62"}})
+    with Store(path) as store:
+        assert store.groups() == {scan: {"sex": "F", "age": "62"}}
+
+
+def test_version_6_is_as_released_and_keeps_surfaces(tmp_path):
+    with sqlite3.connect(tmp_path / "frozen.sqlite") as db:
+        db.executescript(VERSION_6)
+    path = tmp_path / "new.sqlite"
+    Store(path, migrations=MIGRATIONS[:6]).close()
     assert schema(tmp_path / "frozen.sqlite")[1] == schema(path)[1]
     first = dict(zip(COLUMNS[:16], VALUES_1, strict=True))
     size = 8 * len(ELEMENTS) * len(FIGURES)
@@ -165,7 +180,7 @@ def test_an_older_store_is_migrated_and_keeps_its_rows(tmp_path):
             assert row.tp == 3
             assert store._db.execute("SELECT gpu FROM results").fetchall() == [("none",)]
     assert schema(path)[0] == len(TWICE)
-    assert [name for name, _ in schema(path)[1]] == ["clicks", "files", "i", "plans", "results"]
+    assert [name for name, _ in schema(path)[1]] == ["clicks", "files", "groups", "i", "plans", "results"]
 
 
 def test_a_failing_migration_changes_nothing(tmp_path):
@@ -183,7 +198,7 @@ def test_a_newer_store_is_refused_untouched(tmp_path):
     path = tmp_path / "store.sqlite"
     Store(path, migrations=TWICE).close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"schema version 6.*newer umd-engine"):
+    with pytest.raises(StoreError, match=rf"schema version {len(MIGRATIONS) + 1}.*newer umd-engine"):
         Store(path)
     assert path.read_bytes() == before
 

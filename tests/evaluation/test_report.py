@@ -5,13 +5,16 @@ import io
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 from rich.cells import cell_len
 
+from umd_engine.cli import main
 from umd_engine.errors import MissingFileError, UnknownNameError
 from umd_engine.evaluation.conventions import convention
 from umd_engine.evaluation.failures import find_failures
@@ -308,3 +311,26 @@ def test_rows_are_every_row_of_the_store(tmp_path, name):
             assert line[column] == ("" if value is None else str(value))
         assert all(same(line[metric], row_score(kept, convention(name), metric)) for metric in METRICS)
     assert sum(line["dice"] == "0.0" for line in lines) == (0 if name == "umd" else 3)
+
+
+def test_latex_has_every_cell_and_no_text_of_the_data_is_a_command():
+    shown = render(tables(rows=[*ROWS, row(r"\input{x}_50%$&#", "liver", "bad-label", model=r"a_b\n{}~^")]), "latex")
+    assert shown.count(r"\begin{tabular}") == shown.count(r"\end{tabular}") == 4
+    assert r"liver & ct & 1.0000(0.0000)" in shown and r"$-$0.4000(0.0000)" in shown
+    assert r"a\_b\textbackslash{}n\{\}\textasciitilde{}\textasciicircum{}" in shown
+    assert not re.search(r"(?<!\\)[%$#]", re.sub(r"\$(-|\\pm|\\neq)\$", "", shown))
+    rows = [line for line in shown.splitlines() if line.startswith("liver & ct")]
+    assert len({len(re.findall(r"(?<!\\)&", line)) for line in rows[:2]}) == 1
+
+
+def test_the_command_gives_statistics_and_the_paper_in_every_form(tmp_path):
+    with Store(tmp_path / "store.sqlite") as store:
+        store.add(ROWS)
+    for option in (["--stats", "--draws", "100"], ["--paper"]):
+        for form in ("text", "markdown", "latex", "csv"):
+            result = CliRunner().invoke(main, ["report", str(tmp_path), *option, "--format", form])
+            assert result.exit_code == 0 and "liver" in result.output, result.output
+        assert json.loads(CliRunner().invoke(main, ["report", str(tmp_path), *option, "--json"]).output)
+        assert CliRunner().invoke(main, ["report", str(tmp_path), *option, "--format", "rows"]).exit_code == 1
+    assert CliRunner().invoke(main, ["report", str(tmp_path), "--stats", "--paper"]).exit_code == 2
+    assert CliRunner().invoke(main, ["report", str(tmp_path), "--by", "sex"]).exit_code == 2

@@ -27,6 +27,17 @@ from umd_engine.models.nnunet.protocol import Options
 
 CPU = torch.device("cpu")
 opened: Counter[str] = Counter()  # how often each file was, since the last clear
+read: list[weakref.ref[Scan]] = []  # all scans that were
+
+
+@pytest.fixture(autouse=True)
+def note_scans(monkeypatch):
+    def reading(*arguments, **options):
+        scan = read_scan(*arguments, **options)
+        read.append(weakref.ref(scan))
+        return scan
+
+    monkeypatch.setattr("umd_engine.evaluation.crew.read_scan", reading)
 
 
 def count_opening(event, arguments):
@@ -63,7 +74,7 @@ def run_of(rows, models, out, **settings):
         assert ended.error is None
         del ended
         gc.collect()
-        most = max(most, sum(type(found) is Scan for found in gc.get_objects()))
+        most = max(most, sum(scan() is not None for scan in read))
     with Store(out / "store.sqlite", create=False) as store:
         return {row.key: (row.status, row.tp, row.fp, row.fn) for row in store.rows()}, most
 

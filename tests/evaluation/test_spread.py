@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,12 +14,13 @@ from pathlib import Path
 import pytest
 from asked_model import CubeModel, CubeRequest, clicks_of, evaluate, make_pairs, prompts
 from click.testing import CliRunner
-from cohort import MODEL, make_cohort, write_manifest, write_scan
+from cohort import MODEL, command_of, make_cohort, write_manifest, write_scan
 from s3_common import SECRET, s3_server
 
 from umd_engine.cli import main
 from umd_engine.data.manifest import read_manifest
 from umd_engine.engine.cluster import Cluster
+from umd_engine.engine.fault import SWITCH
 from umd_engine.evaluation.lock import only_writer
 from umd_engine.evaluation.run import Evaluation, Settings
 from umd_engine.evaluation.run_folder import home
@@ -112,6 +114,42 @@ def test_rows_and_masks_are_those_of_one_process(cohort, models, alone, tmp_path
     assert all((predicted / mask).read_bytes() == (alone / mask).read_bytes() for mask in masks)
 
 
+@pytest.fixture
+def head(monkeypatch, tmp_path):
+    """`ray start --head` with a Ray Client server on a port of this machine, and a token of its own."""
+    for package in ("ray", "grpc"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    (tmp_path / "token").write_text("a-token-of-32-characters-or-more")
+    ports = {name: free_port() for name in ("--port", "--ray-client-server-port")}
+    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", "--disable-usage-stats"]
+    options = ["--num-cpus=2", f"--object-store-memory={80 << 20}", "--include-dashboard=false"]
+    options += [f"{name}={port}" for name, port in ports.items()]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    process = subprocess.Popen([*command, *options], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        yield f"ray://127.0.0.1:{ports['--ray-client-server-port']}"
+    finally:
+        process.terminate()  # ends what it started
+        process.communicate(timeout=60)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.full
+def test_rows_through_a_ray_client_server_are_those_of_one_process(head, cohort, alone, models, tmp_path):
+    port = int(head.rpartition(":")[2])
+    wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, seconds=60)
+    run = tmp_path / "spread"
+    command = [sys.executable, "-m", "umd_engine.cli", "evaluate", cohort, "--out", run, *models, "--save-masks"]
+    ended = subprocess.run([*map(str, command), "--cluster", head], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 1 and "s002" in ended.stderr, ended.stderr  # the damaged scan
+    assert rows_of(run) == rows_of(alone) and files_of(run) == files_of(alone)
+
+
 @pytest.mark.full
 @pytest.mark.faults
 def test_a_worker_that_is_killed_costs_no_row(tmp_path):
@@ -119,11 +157,36 @@ def test_a_worker_that_is_killed_costs_no_row(tmp_path):
     manifest = make_cohort(tmp_path / "cohort", 6)
     umd("evaluate", manifest, "--out", tmp_path / "alone", *NNUNET)
     run = tmp_path / "spread"
-    command = [sys.executable, "-m", "umd_engine.cli", "evaluate", manifest, "--out", run, *NNUNET]
-    running = subprocess.Popen([*map(str, command), "--cluster", "local:2"], stdout=subprocess.DEVNULL)
+    running = subprocess.Popen(command_of(manifest, run, "--cluster", "local:2"), stdout=subprocess.DEVNULL)
     killed = kill_a_worker(running)
     assert running.wait(300) == 0 and killed
     assert rows_of(run) == rows_of(tmp_path / "alone")
+
+
+@pytest.mark.full
+@pytest.mark.faults
+@pytest.mark.parametrize("place", ["read:2", "prepare:2", "forward:4", "collect:3", "program:3", "store:2"])
+def test_a_kill_in_any_stage_leaves_every_row_once(tmp_path, place):
+    """All stages are a worker's but the store, which is the driver's: its workers end with it."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    manifest, run, mark = make_cohort(tmp_path / "cohort", 6), tmp_path / "run", tmp_path / "struck"
+    umd("evaluate", manifest, "--out", tmp_path / "alone", *NNUNET)
+    command = command_of(manifest, run, "--cluster", "local:2")
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, SWITCH: f"{place}@{mark}"})
+    workers = set()
+    while running.poll() is None:
+        workers |= {pid for pid in descendants(running.pid) if b"ray::Worker" in title_of(pid)}
+        time.sleep(0.1)
+    assert mark.exists()
+    if place.startswith("store"):
+        assert running.returncode == -signal.SIGKILL and 0 < len(rows_of(run)) < 6 * 4
+        wait_for(lambda: not any(title_of(pid) for pid in workers), seconds=60)
+        umd("evaluate", manifest, "--out", run, *NNUNET, "--cluster", "local:2")
+    else:
+        assert running.returncode == 0 and len(workers) == 3
+    assert rows_of(run) == rows_of(tmp_path / "alone") and not any(
+        row["status"] == "worker-died" for row in rows_of(run)
+    )
 
 
 @pytest.mark.full
@@ -132,9 +195,8 @@ def test_a_worker_that_is_killed_costs_no_row(tmp_path):
 def test_the_first_signal_finishes_what_is_in_flight(tmp_path, number):
     pytest.importorskip("ray", reason="Ray is not installed")
     manifest, run = make_cohort(tmp_path / "cohort", 16), tmp_path / "run"
-    command = [sys.executable, "-m", "umd_engine.cli", "evaluate", manifest, "--out", run, *NNUNET]
     running = subprocess.Popen(
-        [*map(str, command), "--cluster", "local:2"],
+        command_of(manifest, run, "--cluster", "local:2"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -171,7 +233,7 @@ def kill_a_worker(running) -> bool:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and running.poll() is None:
         for pid in descendants(running.pid):
-            if b"ray::Worker.exchange" in command_of(pid):
+            if b"ray::Worker.exchange" in title_of(pid):
                 os.kill(pid, signal.SIGKILL)
                 return True
         time.sleep(0.02)
@@ -185,7 +247,7 @@ def descendants(pid):
         yield from descendants(child)
 
 
-def command_of(pid) -> bytes:
+def title_of(pid) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -256,9 +318,9 @@ def test_a_store_that_cannot_be_uploaded_stays_here(tmp_path, monkeypatch):
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "run").mkdir()
-    run = Path(f"file://{tmp_path}/run/store")
+    run = Path(f"file://{tmp_path}/run")
     with pytest.raises(StoreError, match="the rows are safe in"), uploading(run) as here, Store(here / "store.sqlite"):
-        (tmp_path / "run" / "store").write_text("a file where the folder should be")
+        (tmp_path / "run" / "store.sqlite").mkdir()  # a folder where the file should be
     assert (here / "store.sqlite").exists()
 
 

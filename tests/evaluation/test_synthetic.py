@@ -122,7 +122,9 @@ def options(run):
 
 
 def descriptions(run):
-    return {p.name[:4]: nibabel.load(p).header["descrip"].item() for p in run.glob("masks/nnunet/*/petct/*/*.nii.gz")}
+    """What a mask's says before it names its images."""
+    masks = run.glob("masks/nnunet/*/petct/*/*.nii.gz")
+    return {p.name[:4]: nibabel.load(p).header["descrip"].item().partition(b" mask of ")[0] for p in masks}
 
 
 def test_the_mark_goes_from_the_manifest_into_rows_masks_and_report(manifest, tmp_path):

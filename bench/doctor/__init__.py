@@ -1,0 +1,1 @@
+"""`umd-engine doctor`: what is installed, and what of it works, by trying it."""

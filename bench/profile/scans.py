@@ -1,0 +1,76 @@
+"""Whole scans: every model on one scan, from file to rows."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from pydantic import TypeAdapter
+
+from umd_engine.bench.floor.repetition import FULL, Rule
+from umd_engine.bench.profile.asked import Asked
+from umd_engine.bench.profile.result import Ceilings, ScanRow
+from umd_engine.bench.profile.scan_worker import Order, failed
+from umd_engine.bench.profile.scanned import Scanned, given, phantom
+from umd_engine.bench.profile.subject import request_of
+from umd_engine.bench.profile.worker import conv_of
+
+GLANCE = Rule(window=0.02, warm=0.05, most=4, budget=0.5)  # of `quick`
+
+
+def scan_rows(asked: Asked, ceilings: Mapping[str, Ceilings] | None = None) -> Iterator[ScanRow]:
+    """A row a model, in a fresh process each; with `quick` one process for all of them, whose start takes longer than
+    a small scan.
+
+    Without a scan it is a phantom CT, full-size on a CUDA device, else small; with `quick` a part of a small one, but
+    for models with a checkpoint.
+
+    Args:
+        ceilings: of the device, by which a call that takes too long is known before it is made.
+    """
+    conv = conv_of(ceilings[asked.device].conv, asked.precision) if ceilings and asked.device in ceilings else None
+    with tempfile.TemporaryDirectory() as folder:
+        scans = _scans(asked, Path(folder))
+        order = Order(asked, tuple(scans[text] for text in asked.models), GLANCE if asked.quick else FULL, conv)
+        for part in [order] if asked.quick else map(_of_one, [order] * len(asked.models), range(len(asked.models))):
+            yield from _followed(part)
+
+
+def _of_one(order: Order, number: int) -> Order:
+    models, scanned = order.asked.models[number : number + 1], order.scanned[number : number + 1]
+    return replace(order, asked=replace(order.asked, models=models), scanned=scanned)
+
+
+def _scans(asked: Asked, folder: Path) -> Mapping[str, Scanned]:
+    """The scan of every model."""
+    if asked.scan is not None:
+        return dict.fromkeys(asked.models, given(folder, asked.scan))
+    whole = [text for text in asked.models if not asked.quick or request_of(text) is not None]
+    size = "full" if torch.device(asked.device).type == "cuda" and not asked.quick else "small"
+    found = dict.fromkeys(whole, phantom(folder, size)) if whole else {}
+    if len(whole) < len(asked.models):
+        found = dict.fromkeys(asked.models, phantom(folder, "small", part=True)) | found
+    return found
+
+
+def _followed(order: Order) -> Iterator[ScanRow]:
+    """The rows that a process tells; where it dies, the model that it was at says so and another one goes on."""
+    status, done = 0, 0
+    for kind, content in order.job().follow():
+        if kind == "row":
+            done += 1
+            yield TypeAdapter(ScanRow).validate_python(content)
+        else:
+            status = content
+    if status and done < len(order.asked.models):
+        why = ("failed", f"its process ended with {status}")
+        if status == -signal.SIGKILL:
+            why = ("does not fit", "its process was killed, most likely for want of memory")
+        yield failed(order.asked.models[done], order.scanned[done], order.asked, *why)
+        left = replace(order.asked, models=order.asked.models[done + 1 :])
+        if left.models:
+            yield from _followed(replace(order, asked=left, scanned=order.scanned[done + 1 :]))
