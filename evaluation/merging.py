@@ -143,6 +143,5 @@ def owners(shards: Sequence[Shard]) -> tuple[dict[Key, Shard], int]:
 
 
 def _counts(rows: Sequence[Row]) -> list[Row]:
-    """Rows without what may differ between two computations of the same: distances in their last digits."""
-    same: dict[str, Any] = {"seconds": None, "message": "", "note": "", "inputs": "", "surfaces": None}
-    return [replace(row, **same, synthetic=False) for row in rows]
+    """Rows without what may differ between two computations of the same."""
+    return [replace(row, seconds=None, message="", note="", inputs="", synthetic=False, surfaces=None) for row in rows]
