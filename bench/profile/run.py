@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +22,11 @@ from umd_engine.bench.floor.repetition import FULL, Rule
 from umd_engine.bench.floor.run import commit
 from umd_engine.bench.profile import page, table
 from umd_engine.bench.profile.asked import Asked
-from umd_engine.bench.profile.result import Ceilings, Profile, UnitRow
+from umd_engine.bench.profile.result import CHECK_FAILED, Ceilings, Profile, UnitRow
 from umd_engine.bench.profile.scans import scan_rows
 from umd_engine.bench.profile.sensors import look, state_of
 from umd_engine.bench.profile.subject import check_models, name_of
+from umd_engine.bench.profile.told import unit_of
 from umd_engine.bench.profile.worker import ALL, Order, conv_of
 from umd_engine.engine.backends import BACKENDS, PRECISIONS
 from umd_engine.errors import MissingFileError, UnknownNameError
@@ -149,9 +150,13 @@ def _measure(asked: Asked, kept: _Kept) -> None:
     conv = conv_of(found.conv, asked.precision)
     for model in () if asked.quick else asked.models:
         _follow(Order(replace(asked, models=(model,)), rule, conv=conv), kept)
-    for row in scan_rows(asked, kept.found.ceilings):
-        _progress(f"{row.model}, {row.scan}: {row.status}")
+    for row in scan_rows(asked, kept.found.ceilings, wrong_of(kept.found.units), _progress):
         kept.add(scans=(*kept.found.scans, row))
+
+
+def wrong_of(rows: Iterable[UnitRow]) -> dict[str, str]:
+    """Model -> why its scans have no figure: a unit that answers wrong."""
+    return {row.model: f"{unit_of(row)} is wrong: {row.reason}" for row in rows if row.status == CHECK_FAILED}
 
 
 def _follow(order: Order, kept: _Kept) -> None:
@@ -170,7 +175,7 @@ def _follow(order: Order, kept: _Kept) -> None:
         elif kind == "begin":
             now = _row(content)
             if begun is None or (now.unit, now.batch) != (begun.unit, begun.batch):
-                _progress(f"{now.model}: {now.unit}, batch {now.batch}")
+                _progress(f"{now.model}: {'loading' if now.unit == ALL else f'{unit_of(now)}, batch {now.batch}'}")
             begun = now
         elif kind == "row":
             kept.add(units=(*kept.found.units, _row(content)))

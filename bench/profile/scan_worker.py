@@ -65,11 +65,12 @@ class Order:
 
 
 def work(job: Job) -> None:
-    """Tell a "row" a model."""
+    """Tell "begin" and a "row" of every model."""
     order = TypeAdapter(Order).validate_json(job.arguments[0])
     if torch.device(order.asked.device).type == "cpu":
         memory.hold_within(free_on_host())
     for text, scanned in zip(order.asked.models, order.scanned, strict=True):
+        job.tell("begin", {"model": name_of(text)})
         job.tell("row", asdict(scan_row(text, scanned, order)))
 
 
@@ -108,9 +109,10 @@ class _Profiled:
         self.empty = failed(text, scanned, asked, MEASURED, "")
         began = time.perf_counter()
         request = request_of(text)
-        self.has_weights, self.scaled, self.reasons = request is not None, 1.0, list[str]()
+        self.has_weights, self.scaled, self.reason = request is not None, 1.0, ""
         self.model = self._stand_in(text, order.conv) if request is None else request.load({})
         self.load = time.perf_counter() - began
+        memory.settle()
 
     def _stand_in(self, name: str, conv: float | None) -> AnyModel:
         """The whole model, or the reduced one where it is asked for or a call of the whole cannot but take long."""
@@ -119,7 +121,7 @@ class _Profiled:
         if not self.asked.quick and call < PATIENCE:
             return stand_in_model(name, name)
         why = "" if self.asked.quick else f", as one call of the whole takes {call:.0f} s or more"
-        self.reasons.append(f"a reduced network{why}")
+        self.reason = f"a reduced network{why}"
         reduced = stand_in_model(name, name, reduced=True)
         self.scaled = self._scan_flops(whole) / self._scan_flops(reduced)
         return reduced
@@ -143,11 +145,10 @@ class _Profiled:
             _, held, timeline = weighed(whole.anew, self.device)
         if whole.computed is not None:
             energy = Energy(None, "not measured: most of its calls were not computed")
-            self.reasons.append(f"{whole.computed} of {watched.items} items computed, the others taken as long")
         return replace(
             self.empty,
             status=MEASURED if latency.stable else UNSTABLE,
-            reason="; ".join(self.reasons),
+            reason=self.reason,
             emulated=Way(asked.backend, asked.precision, self.device, asked.batches, self.rule, PATIENCE).emulated,
             scaled=self.scaled,
             voxels=planned([self.scanned.row])[0][0].voxels,

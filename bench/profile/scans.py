@@ -22,7 +22,12 @@ from umd_engine.bench.profile.worker import conv_of
 GLANCE = Rule(window=0.02, warm=0.05, most=4, budget=0.5)  # of `quick`
 
 
-def scan_rows(asked: Asked, ceilings: Mapping[str, Ceilings] | None = None) -> Iterator[ScanRow]:
+def scan_rows(
+    asked: Asked,
+    ceilings: Mapping[str, Ceilings] | None = None,
+    wrong: Mapping[str, str] = MappingProxyType({}),
+    begun: Callable[[str], None] = lambda line: None,
+) -> Iterator[ScanRow]:
     """A row a model, in a fresh process each; with `quick` one process for all of them, whose start takes longer than
     a small scan.
 
@@ -31,18 +36,20 @@ def scan_rows(asked: Asked, ceilings: Mapping[str, Ceilings] | None = None) -> I
 
     Args:
         ceilings: of the device, by which a call that takes too long is known before it is made.
+        wrong: models that are not run, with the reason.
+        begun: told a line before each scan.
     """
     conv = conv_of(ceilings[asked.device].conv, asked.precision) if ceilings and asked.device in ceilings else None
     with tempfile.TemporaryDirectory() as folder:
         scans = _scans(asked, Path(folder))
-        order = Order(asked, tuple(scans[text] for text in asked.models), GLANCE if asked.quick else FULL, conv)
-        for part in [order] if asked.quick else map(_of_one, [order] * len(asked.models), range(len(asked.models))):
-            yield from _followed(part)
-
-
-def _of_one(order: Order, number: int) -> Order:
-    models, scanned = order.asked.models[number : number + 1], order.scanned[number : number + 1]
-    return replace(order, asked=replace(order.asked, models=models), scanned=scanned)
+        for text in asked.models:
+            if (why := wrong.get(name_of(text))) is not None:
+                yield failed(text, scans[text], asked, "not measured", why)
+        models = tuple(text for text in asked.models if name_of(text) not in wrong)
+        for part in [models] * bool(models) if asked.quick else [(text,) for text in models]:
+            scanned = tuple(scans[text] for text in part)
+            order = Order(replace(asked, models=part), scanned, GLANCE if asked.quick else FULL, conv)
+            yield from _followed(order, begun)
 
 
 def _scans(asked: Asked, folder: Path) -> Mapping[str, Scanned]:
@@ -57,11 +64,13 @@ def _scans(asked: Asked, folder: Path) -> Mapping[str, Scanned]:
     return found
 
 
-def _followed(order: Order) -> Iterator[ScanRow]:
+def _followed(order: Order, begun: Callable[[str], None]) -> Iterator[ScanRow]:
     """The rows that a process tells; where it dies, the model that it was at says so and another one goes on."""
     status, done = 0, 0
     for kind, content in order.job().follow():
-        if kind == "row":
+        if kind == "begin":
+            begun(f"{content['model']}: a scan")
+        elif kind == "row":
             done += 1
             yield TypeAdapter(ScanRow).validate_python(content)
         else:
@@ -73,4 +82,4 @@ def _followed(order: Order) -> Iterator[ScanRow]:
         yield failed(order.asked.models[done], order.scanned[done], order.asked, *why)
         left = replace(order.asked, models=order.asked.models[done + 1 :])
         if left.models:
-            yield from _followed(replace(order, asked=left, scanned=order.scanned[done + 1 :]))
+            yield from _followed(replace(order, asked=left, scanned=order.scanned[done + 1 :]), begun)

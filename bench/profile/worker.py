@@ -79,6 +79,7 @@ def _model(job: Job, text: str, way: Way, order: Order) -> None:
     except Exception as error:
         job.tell("row", asdict(replace(whole, **fault(error, way.device))))
         return
+    memory.settle()
     job.tell("model", {"name": subject.name, "weights": subject.weights, "protocol": subject.protocol})
     done = {(unit, batch) for model, unit, batch in order.done if model == subject.name}
     for row in unit_rows(subject, way, lambda row: job.tell("begin", asdict(row)), done):
