@@ -15,7 +15,7 @@ from umd_engine.bench.profile import grids
 from umd_engine.bench.profile.grids import Grid
 from umd_engine.bench.profile.result import RED, STATUSES, UNSTABLE, Profile, ScanRow
 from umd_engine.bench.profile.summary import glance, summary
-from umd_engine.bench.profile.told import heading, in_place, legend, shares, state, without_figure
+from umd_engine.bench.profile.told import heading, in_place, legend, state, without_figure
 
 BETWEEN = 2  # blanks after a column, one of them the box's
 WIDEST = 30  # of a key or of marks, in characters; the rest of the text goes below
