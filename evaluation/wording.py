@@ -180,11 +180,10 @@ def counts_text(cell: Cell | Gap) -> str:
     return " ".join([f"n={cell.n}", *spread, *shown])
 
 
-LOSS = {  # by the unit of a metric
-    "": "; a positive gap is a loss on PET",
-    "mm": "; a negative gap is a loss on PET",
-    "mL": "",
-}
+def loss_on_pet(metric_name: str) -> str:
+    """Which sign of a gap is bad news; of a volume neither is."""
+    sign = {"": "above", "mm": "below"}.get(METRICS[metric_name].unit)
+    return f"; a gap {sign} 0 is a loss on PET" if sign else ""
 
 
 def _missed(table: Table) -> str:
@@ -207,8 +206,8 @@ def notes(table: Table) -> list[str]:
     if table.average.gaps:
         differences = ", ".join(f"{line.modality} minus {line.minus}" for line in table.average.gaps)
         said.append(
-            f"gap: {plain(differences)}, mean(SD) over subjects with both scored (n, pairs){LOSS[metric.unit]}. In the "
-            "Avg row: of a subject's mean over the organs counted on both sides."
+            f"gap: {plain(differences)}, mean(SD) over subjects with both scored (n, pairs)"
+            f"{loss_on_pet(table.metric)}. In the Avg row: of a subject's mean over the organs counted on both sides."
         )
     if any(cell.not_counted for cell in cells):
         said.append(f"not-counted: empty masks that this convention leaves out of mean, SD and n.{_missed(table)}")
