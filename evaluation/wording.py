@@ -35,15 +35,17 @@ def title(table: Table) -> str:
     return f"{metric_title(table.metric)}, cohort {plain(table.cohort)}: mean(SD) over scans"
 
 
+DIVISORS = {0: "n", 1: "n - 1"}  # of an SD, by its ddof
+
+
 def convention_line(convention: Convention, metric_name: str = "dice") -> str:
     """What a metric is under a convention."""
     metric = METRICS[metric_name]
     mark = " (inferred)" if convention.inferred else ""
-    divisor = {0: "n", 1: "n - 1"}[convention.ddof]
     ours = metric.family != VOLUME and metric_name not in convention.states
     stated = f", which states no {metric.title}: that is ours" if ours else ""
     parts = [*_edges(metric, convention), *definitions(metric, convention)]
-    said = f"Convention {convention.name}{mark}: {', '.join(parts)}; the SD divides by {divisor}."
+    said = f"Convention {convention.name}{mark}: {', '.join(parts)}; the SD divides by {DIVISORS[convention.ddof]}."
     return f"{said} Source: {convention.source}{stated}."
 
 
