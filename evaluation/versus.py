@@ -15,9 +15,9 @@ from umd_engine.evaluation.metrics import NSD, VOLUME, Metric, edges_of, metric
 from umd_engine.evaluation.rows import Row
 from umd_engine.evaluation.sheets import FORMS, Sheet, rendered
 from umd_engine.evaluation.spreadsheet import csv_text
-from umd_engine.evaluation.tables import AVERAGE, Cell, Table, build_tables
+from umd_engine.evaluation.tables import Cell, Table, build_tables
 from umd_engine.evaluation.text_tables import fitted, output_width, printed
-from umd_engine.evaluation.wording import HD95, convention_line, metric_title, plain, shown_score
+from umd_engine.evaluation.wording import DIVISORS, HD95, convention_line, metric_title, plain, shown_score
 
 CSV_COLUMNS = ("cohort", "organ", "modality", "model", "one", "n_one", "other", "n_other", "why")
 KINDS = ("both_empty", "label_empty", "prediction_empty", "absent", "failed")
@@ -68,8 +68,8 @@ def differences(one: Table, other: Table, wanted: Metric) -> Iterator[Unlike]:
         for line, lines in zip(row.lines, others.lines, strict=True):
             for column, cell, second in zip(one.columns, line.cells, lines.cells, strict=True):
                 if _figures(cell) != _figures(second):
-                    organs = [row.organ for row in one.organs] if row.organ == AVERAGE else [row.organ]
-                    why = tuple(_reasons(cell, second, organs, one.convention, other.convention, wanted))
+                    organ = None if row is one.average else row.organ
+                    why = tuple(_reasons(cell, second, organ, one.convention, other.convention, wanted))
                     yield Unlike(
                         one.cohort, row.organ, line.modality, column.title,
                         cell.text, cell.n, second.text, second.n, why,
@@ -81,31 +81,32 @@ def _figures(cell: Cell) -> tuple[object, ...]:
 
 
 def _reasons(
-    cell: Cell, second: Cell, organs: Sequence[str], one: Convention, other: Convention, wanted: Metric
+    cell: Cell, second: Cell, organ: str | None, one: Convention, other: Convention, wanted: Metric
 ) -> Iterator[str]:
+    """What differs between the conventions and matters for the cell; no organ: the average."""
     if wanted.family != VOLUME:
         for kind in KINDS:
             values = [shown_score(getattr(edges_of(wanted, rules), kind)) for rules in (one, other)]
             if values[0] != values[1] and (count := getattr(cell, kind)):
                 yield f"{count} {kind.replace('_', '-')}: {values[0]} / {values[1]}"
     if one.ddof != other.ddof and _figures(cell)[2] != _figures(second)[2]:
-        yield f"SD by n - {one.ddof} / n - {other.ddof}"
+        yield f"SD by {DIVISORS[one.ddof]} / {DIVISORS[other.ddof]}"
     if wanted.of_surfaces and one.elements != other.elements:
         yield f"surfaces of {one.elements} / {other.elements}"
     if wanted.family == NSD:
-        yield from _tolerances(organs, one, other)
+        yield from _tolerances(organ, one, other)
     if wanted.name == "hd95" and one.hd95 != other.hd95:
         yield f"HD95 is {HD95[one.hd95]} / {HD95[other.hd95]}"
 
 
-def _tolerances(organs: Sequence[str], one: Convention, other: Convention) -> Iterator[str]:
-    """Of the organ, or of how many organs of an average they differ."""
-    sides = [(one.tolerance_of(organ), other.tolerance_of(organ)) for organ in organs]
-    unlike = [(left, right) for left, right in sides if left != right]
-    if unlike and len(organs) == 1:
-        yield "tolerance {:g} / {:g} mm".format(*unlike[0])
-    elif unlike:
-        yield f"other tolerances of {len(unlike)} of {len(organs)} organs"
+def _tolerances(organ: str | None, one: Convention, other: Convention) -> Iterator[str]:
+    if organ is None:
+        if (one.tolerance, one.tolerances) != (other.tolerance, other.tolerances):
+            yield "tolerances of organs"
+        return
+    sides = [rules.tolerance_of(organ) for rules in (one, other)]
+    if sides[0] != sides[1]:
+        yield f"tolerance {sides[0]:g} / {sides[1]:g} mm"
 
 
 def _sheet(found: Sequence[Unlike], cells: int, one: Convention, other: Convention, wanted: Metric) -> Sheet:
