@@ -1,6 +1,6 @@
 """Rows and a convention to tables in the paper's layout: organ rows, model columns, one line a modality.
 
-A table is plain data; `report` renders it. Everything is computed from stored voxel counts.
+A table is plain data; `report` renders it. Everything is computed from stored rows.
 """
 
 from __future__ import annotations

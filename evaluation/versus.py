@@ -122,7 +122,8 @@ def _sheet(found: Sequence[Unlike], cells: int, one: Convention, other: Conventi
     ]
     said = f"{metric_title(wanted.name)}, {one.name} versus {other.name}: {len(found)} of {cells} cells differ"
     rules = [convention_line(rules, wanted.name) for rules in (one, other)]
-    return Sheet(said, names, lines, left=len(names), notes=rules)
+    notes = ["Gaps follow from these cells and are not listed.", *rules]
+    return Sheet(said, names, lines, left=len(names), notes=notes)
 
 
 def _text(sheet: Sheet) -> str:

@@ -117,6 +117,7 @@ class Source(ABC):
         given, self._given = self._given or (), None
         self.steps.append(Step(tp, fp, fn, seconds, note, given, self._measured(mask)))
 
+    @does("metrics")
     def _measured(self, mask: Mask) -> bytes | None:
         label = self.place.label
         return measured_mask(mask, label, self.place.grid.spacing) if self.place.surfaces and label else None
