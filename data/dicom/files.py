@@ -86,7 +86,7 @@ class Found:
 
 
 def pydicom() -> Any:
-    """The library.
+    """The library. It says nothing of odd values: its warnings would repeat what a header says of the patient.
 
     Raises:
         BackendError: it is not installed.
@@ -95,6 +95,7 @@ def pydicom() -> Any:
         import pydicom as library
     except ImportError:
         raise BackendError("DICOM needs pydicom", mend=MEND) from None
+    library.config.settings.reading_validation_mode = library.config.IGNORE
     return library
 
 
@@ -160,4 +161,4 @@ def number(header: Dataset, keyword: str) -> float | None:
 
 def listed(others: dict[str, list[Path]]) -> list[str]:
     """A sentence a kind of file that is neither a slice nor labels."""
-    return [f"{counted(len(paths), 'file')} of {kind} stay out, e.g. {paths[0]}" for kind, paths in others.items()]
+    return [f"not imported: {counted(len(paths), 'file')} ({kind}), e.g. {paths[0]}" for kind, paths in others.items()]

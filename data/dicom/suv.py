@@ -1,8 +1,8 @@
 """The SUV by body weight of a PET from its headers.
 
-The rules are those of the RSNA QIBA FDG-PET/CT profile's vendor-neutral pseudo-code for SUV: SUVbw = Bq/mL * weight in g
-/ dose in Bq, decayed to the time that the image's activity is of. What it leaves open (DecayCorrection ADMIN and NONE)
-follows from the attributes' definitions in DICOM PS3.3 C.8.9.1.
+The rules are those of QIBA (RSNA), FDG-PET/CT profile, "vendor-neutral pseudo-code for SUV calculation": SUVbw =
+Bq/mL * weight in g / dose in Bq, the dose decayed to the time that the image's activity is of. What it leaves open
+(DecayCorrection ADMIN and NONE) follows from the attributes' definitions in DICOM PS3.3 C.8.9.1.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def suv_factors(headers: Sequence[Dataset], where: Path) -> np.ndarray:
         if units == "CNTS":
             return _of_counts(headers)
         if units != "BQML":
-            raise _fault(f"Units is '{units}', not BQML, GML or CNTS" if units else "no Units")
+            raise VoxelError(f"Units is '{units}', not BQML, GML or CNTS" if units else "no Units")
         return _of_activity(headers)
     except VoxelError as error:
         raise VoxelError(f"no SUV: {error.fault}", where=where, mend=error.mend or MEND) from None
@@ -61,7 +61,7 @@ def suv_factors(headers: Sequence[Dataset], where: Path) -> np.ndarray:
 def _check_suv_type(header: Dataset) -> None:
     kind = text(header, "SUVType").upper()
     if kind not in ("", "BW"):
-        raise _fault(f"SUVType is {kind}, not BW (body weight)")
+        raise VoxelError(f"SUVType is {kind}, not BW (body weight)")
 
 
 def _of_counts(headers: Sequence[Dataset]) -> np.ndarray:
@@ -73,7 +73,7 @@ def _of_counts(headers: Sequence[Dataset]) -> np.ndarray:
     activity = [_private(header, 0x7053, PHILIPS, PHILIPS_ACTIVITY) for header in headers]
     if all(activity):
         return np.array(activity, np.float64) * _of_activity(headers)
-    raise _fault("Units is CNTS, and Philips' private factors (7053,xx00) and (7053,xx09) are missing or 0")
+    raise VoxelError("Units is CNTS, and Philips' private factors (7053,xx00) and (7053,xx09) are missing or 0")
 
 
 def _of_activity(headers: Sequence[Dataset]) -> np.ndarray:
@@ -81,19 +81,21 @@ def _of_activity(headers: Sequence[Dataset]) -> np.ndarray:
     first = headers[0]
     weight = number(first, "PatientWeight")
     if not weight or not 0 < weight <= HEAVIEST_KG:
-        raise _fault("no PatientWeight" if not weight else f"PatientWeight is {weight:g}, which is no weight in kg")
+        raise VoxelError("no PatientWeight" if not weight else f"PatientWeight is {weight:g}, which is no weight in kg")
     drug = (first.get("RadiopharmaceuticalInformationSequence") or [None])[0]
     if drug is None:
-        raise _fault("no RadiopharmaceuticalInformationSequence")
+        raise VoxelError("no RadiopharmaceuticalInformationSequence")
     dose = number(drug, "RadionuclideTotalDose")
     if not dose or dose < LEAST_BQ:
-        raise _fault("no RadionuclideTotalDose" if not dose else f"RadionuclideTotalDose is {dose:g}, not a dose in Bq")
+        raise VoxelError(
+            "no RadionuclideTotalDose" if not dose else f"RadionuclideTotalDose is {dose:g}, not a dose in Bq"
+        )
     corrected = {str(value) for value in values(first, "CorrectedImage")}
     correction = text(first, "DecayCorrection").upper()
     if "ATTN" not in corrected:
-        raise _fault("CorrectedImage lacks ATTN: not corrected for attenuation")
+        raise VoxelError("CorrectedImage lacks ATTN: not corrected for attenuation")
     if correction in ("START", "ADMIN") and "DECY" not in corrected:
-        raise _fault(f"DecayCorrection is {correction}, but CorrectedImage lacks DECY")
+        raise VoxelError(f"DecayCorrection is {correction}, but CorrectedImage lacks DECY")
     return weight * 1000 / (dose * _decay(headers, drug, correction))
 
 
@@ -102,10 +104,10 @@ def _decay(headers: Sequence[Dataset], drug: Dataset, correction: str) -> np.nda
     if correction == "ADMIN":  # the image is corrected to the injection
         return np.ones(len(headers))
     if correction not in ("START", "NONE"):
-        raise _fault(f"DecayCorrection is '{correction}', not START, ADMIN or NONE")
+        raise VoxelError(f"DecayCorrection is '{correction}', not START, ADMIN or NONE")
     half_life = number(drug, "RadionuclideHalfLife")
     if not half_life or half_life <= 0:
-        raise _fault("no RadionuclideHalfLife")
+        raise VoxelError("no RadionuclideHalfLife")
     if correction == "START":
         times = [_series_start(headers, half_life)] * len(headers)
     else:
@@ -127,7 +129,7 @@ def _series_start(headers: Sequence[Dataset], half_life: float) -> datetime:
     header = min(headers, key=_acquired)
     offset = number(header, "FrameReferenceTime")  # ms
     if offset is None or not number(header, "ActualFrameDuration"):
-        raise _fault("the series' time is after the scan's, and nothing else tells what the decay is corrected to")
+        raise VoxelError("the series' time is after the scan's, and nothing else tells what the decay is corrected to")
     return acquired + _mean_time(header, half_life) - timedelta(milliseconds=offset)
 
 
@@ -135,7 +137,7 @@ def _mean_time(header: Dataset, half_life: float) -> timedelta:
     """From a frame's begin to when its activity was the frame's mean."""
     duration = (number(header, "ActualFrameDuration") or 0) / 1000  # s
     if duration <= 0:
-        raise _fault("no ActualFrameDuration")
+        raise VoxelError("no ActualFrameDuration")
     decay = math.log(2) / half_life
     return timedelta(seconds=math.log(decay * duration / -math.expm1(-decay * duration)) / decay)
 
@@ -154,18 +156,18 @@ def _uptake(time: datetime, drug: Dataset, half_life: float) -> float:
             return seconds
     clock = text(drug, "RadiopharmaceuticalStartTime")
     if not clock:
-        raise _fault("the injection is later than the scan or long before it" if dated else "no time of injection")
+        raise VoxelError("the injection is later than the scan or long before it" if dated else "no time of injection")
     injected = _parse(time.strftime("%Y%m%d"), clock)
     seconds = (time - (injected if injected <= time else injected - DAY)).total_seconds()
     if seconds > most or half_life > DAY.total_seconds() / 2:
-        raise _fault("the time of injection has no date that fits, and the day is not certain")
+        raise VoxelError("the time of injection has no date that fits, and the day is not certain")
     return seconds
 
 
 def _acquired(header: Dataset) -> datetime:
     time = _when(header, "AcquisitionDate", "AcquisitionTime")
     if time is None:
-        raise _fault("no AcquisitionDate and AcquisitionTime")
+        raise VoxelError("no AcquisitionDate and AcquisitionTime")
     return time
 
 
@@ -179,13 +181,12 @@ def _parse(date: str, time: str) -> datetime:
     match = TIME.match(time)
     try:
         day = datetime.strptime(date, "%Y%m%d")
-        assert match is not None
-        hours, minutes, seconds = (int(part or 0) for part in match.groups()[:3])
-        return day.replace(hour=hours, minute=minutes, second=min(seconds, 59)) + timedelta(
-            seconds=max(seconds - 59, 0) + float(match[4] or 0)
-        )
-    except (ValueError, AssertionError):
-        raise _fault("a date or time that is none") from None
+    except ValueError:
+        match = None
+    if match is None:
+        raise VoxelError("a date or time that is none")
+    hours, minutes, seconds, fraction = (float(part or 0) for part in match.groups())
+    return day + timedelta(hours=hours, minutes=minutes, seconds=seconds + fraction)
 
 
 def _private(header: Dataset, group: int, creator: str, element: int) -> float | None:
@@ -193,7 +194,7 @@ def _private(header: Dataset, group: int, creator: str, element: int) -> float |
     try:
         return float(written) if written else None
     except ValueError:
-        raise _fault(f"a private factor ({group:04x},xx{element:02x}) that is no number") from None
+        raise VoxelError(f"a private factor ({group:04x},xx{element:02x}) that is no number") from None
 
 
 def _private_text(header: Dataset, group: int, creator: str, element: int) -> str:
@@ -202,7 +203,3 @@ def _private_text(header: Dataset, group: int, creator: str, element: int) -> st
     except KeyError:
         return ""
     return (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip(" \0")
-
-
-def _fault(text: str) -> VoxelError:
-    return VoxelError(text)

@@ -65,8 +65,8 @@ def import_autopet(folder: Path, options: ImportOptions, manifest: Path, watch: 
     beside = str(label_set_beside(manifest))
     rows, damaged, notes = pair_rows(pairs, options, beside, release.subject)
     if others:
-        files_are = f"{counted(len(others), 'file')} CT.nii.gz and PET.nii.gz"
-        notes += (f"{files_are} stay out: CTres and SUV are the same scans on the grid of the labels",)
+        what = f"{counted(len(others), 'file')} CT.nii.gz and PET.nii.gz"
+        notes += (f"not imported: {what}, as CTres and SUV are the same scans on the grid of the labels",)
     ids = tuple(range(1, release.lesions + 1))
     return Imported(rows, LabelSet("autopet", {"lesion": ids}), (*left_out, *damaged), notes)
 

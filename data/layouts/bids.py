@@ -93,10 +93,9 @@ def import_bids(folder: Path, options: ImportOptions, manifest: Path, watch: Wat
         except DataError as error:
             left_out.append(LeftOut(stem(image.path), error))
     taken = {row.label for row in rows}
-    for label in labels:
-        if label.path not in taken:
-            fault = MissingFileError("a label map of no image", where=label.path, mend="it repeats its image's name")
-            left_out.append(LeftOut(stem(label.path), fault))
+    for path in (label.path for label in labels if label.path not in taken):
+        fault = MissingFileError("a label map of no image", where=path, mend="its name begins as its image's")
+        left_out.append(LeftOut(stem(path), fault))
     if not rows:
         raise ManifestError(f"not one image is whole, e.g. {left_out[0]}", where=folder, mend="copy it again")
     return Imported(rows, label_set, tuple(left_out), tuple(notes))
@@ -118,8 +117,9 @@ def _files(folder: Path) -> tuple[list[File], list[File], list[str]]:
             others.append(path)
     if not images:
         raise MissingFileError("no image in anat/, pet/ or ct/ of a subject", where=folder, mend=f"BIDS has {NAMING}")
-    first = f"{counted(len(others), 'NIfTI file')} stay out, e.g. {others[0].relative_to(folder)}" if others else ""
-    return images, labels, [f"{first}: neither an image of anat/, pet/ or ct/ nor a _dseg"] if others else []
+    what = f"{counted(len(others), 'NIfTI file')}, e.g. {others[0].relative_to(folder)}" if others else ""
+    notes = [f"not imported: {what}, no image of anat/, pet/ or ct/ and no _dseg"] if others else []
+    return images, labels, notes
 
 
 def _parse(path: Path) -> File | None:

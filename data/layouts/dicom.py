@@ -152,7 +152,7 @@ def _scans(series: Sequence[Series], objects: Sequence[Labels]) -> tuple[list[Sc
             scans.append(Scan(name, one, stack_series(one), _drawn_on(one, objects)))
         except DataError as error:
             left_out.append(LeftOut(name, error))
-    notes = [f"{counted(len(localizers), 'localizer')} stay out, e.g. {localizers[0]}"] if localizers else []
+    notes = [f"not imported: {counted(len(localizers), 'localizer')}, e.g. {localizers[0]}"] if localizers else []
     return scans, left_out, notes
 
 

@@ -29,7 +29,7 @@ from umd_engine.data.progress import Watch
 from umd_engine.data.resample import resample_to
 from umd_engine.data.volume import Volume
 from umd_engine.data.words import counted
-from umd_engine.errors import GeometryError, ManifestError, MissingFileError
+from umd_engine.errors import GeometryError, LabelError, ManifestError, MissingFileError
 
 IMAGE = re.compile(r"(?:.*/)?(CT|PT)(?:_\d+-\d+)?/(\d{4})")
 MODALITIES = {"CT": "ct", "PT": "pet"}
@@ -37,6 +37,7 @@ LABEL = re.compile(r"(?:.*/)?Organs/(\d{4})")
 OTHERS = ("Body-Composition", "Cardiac", "Muscles", "Peripheral-Bones", "Ribs", "Vertebrae")
 # What holds organs of the 13, and what is added to its ids in the label map that is made of both.
 GROUPS = {"Organs": 0, "Cardiac": 100}
+MOST_ID = 99  # of a group
 NAMING = "images/CT_0001-1000/0001.nii.gz, images/PT_0001-1683/0001.nii.gz and ground-truth/Organs/0001.nii.gz"
 
 
@@ -103,7 +104,7 @@ def _organs(folder: Path) -> dict[str, tuple[int, ...]]:
     labels: list[tuple[str, int]] = []
     for group, above in GROUPS.items():
         names = groups.get(group.lower())
-        if not isinstance(names, dict) or not all(str(number).isdecimal() for number in names):
+        if not isinstance(names, dict) or not all(n.isdecimal() and int(n) <= MOST_ID for n in names):
             mend = 'it has e.g. {"organs": {"8": "liver"}}'
             raise ManifestError(f"no group {group} with ids and names", where=path, mend=mend)
         labels += [(str(name), above + int(number)) for number, name in names.items() if int(number)]
@@ -124,8 +125,9 @@ def _merged(pair: Pair, maps: dict[int, Path]) -> tuple[Volume, str]:
         if not path.is_file():
             raise MissingFileError("no such label map", where=path, mend="download it too")
         label = read_labels(path)
-        voxels = label.voxels.astype(np.uint16)
-        voxels[voxels > 0] += above
+        if (highest := int(label.voxels.max())) > MOST_ID:
+            raise LabelError(f"an id {highest}, above {MOST_ID}", where=path, mend="download the file again")
+        voxels = np.where(label.voxels > 0, label.voxels + above, 0).astype(np.uint8)
         if merged is None:
             merged = label.with_voxels(voxels)
         else:

@@ -65,8 +65,10 @@ def find_pairs(
         elif case := label(inner):
             labels.setdefault(case, []).append(path)
         else:
-            fault = ManifestError("its name says neither image nor label", where=path, mend=f"the layout has {naming}")
-            left_out.append(LeftOut(inner, fault))
+            mend = f"the layout has {naming}"
+            left_out.append(
+                LeftOut(inner, ManifestError("its name says neither image nor label", where=path, mend=mend))
+            )
     if not images:
         raise MissingFileError("no image of this layout in it", where=folder, mend=f"it has {naming}")
     pairs: list[Pair] = []
@@ -144,5 +146,4 @@ def check_files(pair: Pair) -> None:
 
 def _notes(rows: Sequence[ScanRow]) -> Iterator[str]:
     if bare := [row.scan_id for row in rows if row.label is None]:
-        have = "has" if len(bare) == 1 else "have"
-        yield f"{counted(len(bare), 'scan')} {have} no label, e.g. {bare[0]}: they can be predicted, not scored"
+        yield f"without a label, to be predicted but not scored: {counted(len(bare), 'scan')}, e.g. {bare[0]}"
