@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from umd_engine.commands.options import path, wait_option
+from umd_engine.commands.options import metric_option, path, wait_option
 
 
 @click.command()
@@ -15,6 +15,7 @@ from umd_engine.commands.options import path, wait_option
 @click.option("--first", default="", metavar="NAME", help="Model or plan hash in the first run.")
 @click.option("--second", default="", metavar="NAME", help="Model or plan hash in the second run.")
 @click.option("--convention", default="umd", show_default=True, help="How empty masks and failures score.")
+@metric_option
 @click.option(
     "--format",
     "form",
@@ -31,6 +32,7 @@ def compare(
     first: str,
     second: str,
     convention: str,
+    metric: str,
     form: str,
     as_json: bool,
     seed: int,
@@ -43,7 +45,7 @@ def compare(
     \b
     Examples:
       umd-engine compare run-fp32 run-fp16
-      umd-engine compare run run --first vista3d --second sat-pro
+      umd-engine compare run run --first vista3d --second sat-pro --metric nsd
     """
     from umd_engine.evaluation.conventions import convention as find_convention
     from umd_engine.evaluation.run_folder import to_read
@@ -52,7 +54,7 @@ def compare(
 
     chosen, form = find_convention(convention), "json" if as_json else form
     runs = to_read(first_run), to_read(second_run)
-    click.echo(compare_runs(*runs, chosen, form, sampling=Sampling(draws, seed), names=(first, second)))
+    click.echo(compare_runs(*runs, chosen, form, metric, sampling=Sampling(draws, seed), names=(first, second)))
 
 
 @click.command()

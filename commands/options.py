@@ -9,21 +9,28 @@ from typing import Any
 import click
 
 from umd_engine.errors import OptionError, UnknownNameError
-
-MEASURES = ("dice", "surface")
+from umd_engine.evaluation.rows import MEASURES
 
 
 def parse_measures(text: str) -> tuple[str, ...]:
-    """The measures of "dice,surface"; voxels are counted in any case.
+    """The measures of "dice,surface", or of metrics such as "dice,nsd"; voxels are counted in any case.
 
     Raises:
         UnknownNameError: another one.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in MEASURES:
-            raise UnknownNameError("metric", name, MEASURES, where="--metrics")
-    return tuple(name for name in MEASURES if name in (*names, MEASURES[0]))
+    return tuple(one for one in MEASURES if one in (MEASURES[0], *map(_measure_of, names)))
+
+
+def _measure_of(name: str) -> str:
+    if name in MEASURES:
+        return name
+    from umd_engine.evaluation.metrics import ALIASES, METRICS
+
+    metric = METRICS.get(ALIASES.get(name, name))
+    if metric is None:
+        raise UnknownNameError("metric", name, [*MEASURES, *METRICS, *ALIASES], where="--metrics")
+    return MEASURES[metric.of_surfaces]
 
 
 def path(**kwargs: Any) -> click.Path:
@@ -35,7 +42,13 @@ metrics_option = click.option(
     default=",".join(MEASURES),
     show_default=True,
     callback=lambda context, option, value: parse_measures(value),
-    help="What rows hold: dice (voxel counts), surface (NSD, HD, HD95, ASSD).",
+    help="What rows hold: dice (voxel counts), surface (NSD, HD, HD95, ASSD, MASD); or single metrics.",
+)
+metric_option = click.option(
+    "--metric",
+    default="dice",
+    show_default=True,
+    help="dice, iou, nsd, hd, hd95, assd, masd, volume, fp-volume or fn-volume.",
 )
 wait_option = click.option("--wait", is_flag=True, help="Wait where another process is writing to the run.")
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from umd_engine.commands.options import metrics_option, path, wait_option
+from umd_engine.commands.options import metric_option, metrics_option, path, wait_option
 
 
 def print_report(run: Path, convention: Any, form: str, metric: str = "dice", list_failures: bool = True) -> None:
@@ -21,12 +22,7 @@ def print_report(run: Path, convention: Any, form: str, metric: str = "dice", li
 @click.argument("run", type=path())
 @click.option("--convention", default="umd", show_default=True, help="How empty masks and failures score.")
 @click.option("--versus", metavar="CONVENTION", help="Say where the tables differ under this one, and why.")
-@click.option(
-    "--metric",
-    default="dice",
-    show_default=True,
-    help="dsc, iou, nsd, hd, hd95, assd, masd, volume, fp-volume or fn-volume.",
-)
+@metric_option
 @click.option(
     "--format",
     "form",
@@ -131,7 +127,10 @@ def report(
 @click.option("--modality", default="ct", show_default=True, type=click.Choice(["ct", "mr", "pet"]), help="In RUN.")
 @wait_option
 @click.option("--json", "as_json", is_flag=True, help="One object an organ.")
-def score(prediction: Path, label: Path, run: Path | None, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def score(
+    context: click.Context, prediction: Path, label: Path, run: Path | None, as_json: bool, **options: Any
+) -> None:
     """Score existing masks: two NIfTI files, or two folders whose files have the same names.
 
     With the folder of a run and its manifest: measure the surfaces that rows lack on the masks that the run saved.
@@ -141,6 +140,12 @@ def score(prediction: Path, label: Path, run: Path | None, as_json: bool, **opti
       umd-engine score pred.nii.gz label.nii.gz --pred-map totalsegmentator-v2-117 --label-map umd13
       umd-engine score run scans.csv
     """
+    if (prediction / "store.sqlite").is_file():
+        given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if others := [name for name in given if name not in ("prediction", "label", "pred_map", "wait", "as_json")]:
+            raise click.UsageError(
+                f"of a run and its manifest --pred-map, --wait and --json alone; not {', '.join(others)}"
+            )
     from umd_engine.evaluation.score import score_command
 
     text, failed = score_command(prediction, label, run=run, as_json=as_json, **options)

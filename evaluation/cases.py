@@ -16,13 +16,12 @@ from umd_engine.data.manifest import ScanRow
 from umd_engine.data.remote import found_below
 from umd_engine.errors import OptionError, UmdEngineError
 from umd_engine.evaluation.prompts.asking import Asking, PromptSettings
-from umd_engine.evaluation.rows import Key
+from umd_engine.evaluation.rows import MEASURES, Key
 from umd_engine.evaluation.store import Settled
 from umd_engine.models.model import Model, PromptedModel, is_prompted
 
 Target = tuple[str, int]  # organ, repeat
 MASKS = "masks"
-MEASURES = ("dice", "surface")
 
 
 @dataclass(frozen=True)

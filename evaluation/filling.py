@@ -19,7 +19,7 @@ from umd_engine.evaluation.columns import last_steps
 from umd_engine.evaluation.lock import only_writer
 from umd_engine.evaluation.masks import count_voxels
 from umd_engine.evaluation.measuring import measured
-from umd_engine.evaluation.rows import ABSENT, OK, Row
+from umd_engine.evaluation.rows import ABSENT, OK, Key, Row
 from umd_engine.evaluation.run_folder import STORE
 from umd_engine.evaluation.store import Store
 from umd_engine.evaluation.surfaces import EMPTY
@@ -29,7 +29,10 @@ NOTHING = "nothing to measure: a side is empty"
 NO_MASK = "no mask was saved"
 NO_LABEL = "the manifest has no such scan with a label"
 EARLIER = "an earlier step, whose mask is never saved"
-OTHER_COUNTS = "mask and label give other voxel counts than the row holds"
+OTHER_COUNTS = (
+    "mask and label give other voxel counts than the row holds: other files, or other ids than --pred-map says"
+)
+ALONE = "a side is empty, but other organs of the scan were not measured"
 ScanKey = tuple[str, str, str]
 
 
@@ -45,8 +48,9 @@ class _Label:
 def fill(run: Path, manifest: Path, prediction_set: LabelSet, wait: bool = False) -> Counter[str]:
     """Measure the surfaces of the rows that have none and whose mask was saved; nothing else of a row changes.
 
-    A row with an empty side needs no mask. Another one is filled only if mask and label give its own voxel counts: they
-    are the ones that it was scored by.
+    A row is filled only if mask and label give its own voxel counts: they are the ones that it was scored by. One with
+    an empty side needs no mask, but is filled only with all others of its scan and model: a mean over empty masks alone
+    would mislead.
 
     Args:
         prediction_set: what the ids of label maps mean; masks of prompted models are 0 and 1.
@@ -63,17 +67,28 @@ def fill(run: Path, manifest: Path, prediction_set: LabelSet, wait: bool = False
     with only_writer(run, wait), Store(run / STORE, create=False) as store:
         rows = list(store.rows())
         last = {row.key for row in last_steps(rows)}
-        lacking = [row for row in rows if row.status in (OK, ABSENT) and row.surfaces is None]
-        empty = [row for row in lacking if not row.label_voxels or not row.prediction_voxels]
-        store.add([replace(row, surfaces=EMPTY) for row in empty])
-        missing = [row for row in lacking if row.label_voxels and row.prediction_voxels]
-        for scan, group in _by_scan(row for row in missing if row.key in last):
-            filled, reasons = _filled(run, scans.get(scan), group, prediction_set)
+        every = [row for row in rows if row.status in (OK, ABSENT) and row.surfaces is None]
+        lacking = [row for row in every if row.key in last]
+        missing = {row.key: row for row in lacking if row.label_voxels and row.prediction_voxels}
+        firsts: dict[str, str] = {}
+        for scan, group in _by_scan(missing.values()):
+            filled, reasons = _filled(run, scans.get(scan), group, prediction_set, firsts)
             store.add(filled)
             said.update(reasons)
-    said[NOTHING] = len(empty)
-    said[EARLIER] = sum(row.key not in last for row in missing)
+            for row in filled:
+                del missing[row.key]
+        left = set(map(_together, missing.values()))
+        empty = [row for row in lacking if not row.label_voxels or not row.prediction_voxels]
+        store.add([replace(row, surfaces=EMPTY) for row in empty if _together(row) not in left])
+        said[ALONE] = sum(_together(row) in left for row in empty)
+        said[NOTHING] = len(empty) - said[ALONE]
+        said[EARLIER] = len(every) - len(lacking)
     return +said
+
+
+def _together(row: Row) -> Key:
+    """Scan and model."""
+    return replace(row.key, organ="", step=0, repeat=0)
 
 
 def _by_scan(rows: Iterable[Row]) -> Iterator[tuple[ScanKey, list[Row]]]:
@@ -84,8 +99,9 @@ def _by_scan(rows: Iterable[Row]) -> Iterator[tuple[ScanKey, list[Row]]]:
 
 
 def _filled(
-    run: Path, scan: ScanRow | None, rows: Sequence[Row], prediction_set: LabelSet
+    run: Path, scan: ScanRow | None, rows: Sequence[Row], prediction_set: LabelSet, firsts: dict[str, str]
 ) -> tuple[list[Row], Counter[str]]:
+    """The rows of a scan, and what became of each; `firsts` keeps the first error of a status, which stands for all."""
     if scan is None or scan.label is None or scan.label_set is None:
         return [], Counter({NO_LABEL: len(rows)})
     by_mask: dict[Path, list[Row]] = defaultdict(list)
@@ -102,7 +118,7 @@ def _filled(
             label = once("label", partial(_read_label, scan))
             found = list(_measured(path, group, label, prediction_set))
         except UmdEngineError as error:
-            said[str(error)] += len(group)
+            said[firsts.setdefault(error.status, str(error))] += len(group)
             continue
         filled += found
         said[FILLED] += len(found)

@@ -13,7 +13,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from umd_engine.errors import RunLockedError, StoreError
+from umd_engine.data.remote import is_remote
+from umd_engine.errors import OptionError, RunLockedError, StoreError
 
 LOCK = "lock"
 
@@ -31,8 +32,10 @@ def only_writer(run: Path, wait: bool = False, tell: Callable[[str], None] = lam
 
     Raises:
         RunLockedError: another process writes to the run; it is named. StoreError: a folder that cannot be written
-            to, or a file system without locks.
+            to, or a file system without locks. OptionError: a remote folder; of a remote run lock its `home`.
     """
+    if is_remote(run):
+        raise OptionError("this command writes to a folder of this machine alone", where=run, mend="name one")
     made = not run.exists()
     try:
         file = _locked(run / LOCK, wait, tell)

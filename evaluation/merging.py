@@ -30,8 +30,8 @@ class Merged:
 def merge(runs: Sequence[Path], out: Path, wait: bool = False) -> Merged:
     """Join the stores of `runs` in a new one, with their plans, clicks, remembered files and subgroups.
 
-    A result that stands in several shards is taken once; one that failed in some is taken from where it is finished.
-    Masks stay where they are.
+    A result that stands in several shards is taken once: from where it is finished, then from where its surfaces were
+    measured. Masks stay where they are.
 
     Raises:
         OptionError: fewer than two runs, or `out` has a store. StoreError: a model with unlike plans (weights,
@@ -79,6 +79,10 @@ class Shard:
     def finished(self, target: Key) -> bool:
         return not self.targets[target][-1].failed
 
+    def worth(self, target: Key) -> tuple[bool, int]:
+        """Whether it is finished, and of how many steps the surfaces were measured."""
+        return self.finished(target), sum(row.surfaces is not None for row in self.targets[target])
+
 
 def refuse_unlike_plans(shards: Sequence[Shard]) -> None:
     """Shards that have a model have a plan of it in common.
@@ -125,10 +129,10 @@ def owners(shards: Sequence[Shard]) -> tuple[dict[Key, Shard], int]:
             if other is shard:
                 continue
             twice.add(target)
-            if not other.finished(target):
-                found[target] = shard
-            elif shard.finished(target) and _counts(rows) != _counts(other.targets[target]):
+            if shard.finished(target) and other.finished(target) and _counts(rows) != _counts(other.targets[target]):
                 unlike.append(f"{target.model} {target.cohort}/{target.subject}/{target.scan_id} {target.organ}")
+            elif shard.worth(target) > other.worth(target):
+                found[target] = shard
     if unlike:
         more = f" and {len(unlike) - SHOWN} more" if len(unlike) > SHOWN else ""
         raise StoreError(

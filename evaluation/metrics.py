@@ -145,6 +145,24 @@ def not_computed(row: Row, wanted: Metric) -> bool:
     return wanted.of_surfaces and row.surfaces is None and row.status in (OK, ABSENT)
 
 
+COUNTS = (
+    *("failed", "no_reference", "absent", "not_computed", "not_counted"),
+    *("both_empty", "label_empty", "prediction_empty"),
+)
+
+
+def kinds(row: Row, score: float, wanted: Metric) -> tuple[str, ...]:
+    """Of `COUNTS`: why the row has no score, or which of its sides has no voxel."""
+    unmeasured = ("not_computed",) if not_computed(row, wanted) else ()
+    if row.status in (NO_REFERENCE, ABSENT):
+        return (row.status.replace("-", "_"), *unmeasured)
+    if row.status != OK:
+        return ("failed",)
+    assert row.tp is not None and row.fp is not None and row.fn is not None, row
+    left_out = unmeasured or (("not_counted",) if math.isnan(score) else ())
+    return (emptiness(row.tp, row.fp, row.fn).replace("-", "_"), *left_out)
+
+
 def emptiness(tp: int, fp: int, fn: int) -> str:
     """Which side has no voxel: "both-empty", "label-empty", "prediction-empty" or "" for neither."""
     assert min(tp, fp, fn) >= 0, f"negative voxel counts: {tp}, {fp}, {fn}"

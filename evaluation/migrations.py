@@ -204,16 +204,22 @@ def migrate(db: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGR
             db.execute("ROLLBACK")
 
 
-def check_version(db: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
-    """Raise StoreError unless the store has version `len(migrations)`; writes nothing."""
+def for_reading(db: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlite3.Connection:
+    """The store in its newest version: `db`, or, of an older one, a migrated copy in memory in the place of `db`.
+
+    Raises:
+        StoreError: the store is newer than this program.
+    """
     have = version(db)
     _refuse_newer(have, path, migrations)
-    if have < len(migrations):
-        raise StoreError(
-            f"the store has schema version {have}, this program reads {len(migrations)}",
-            where=path,
-            mend="open it once where it can be written: run its evaluate command again there",
-        )
+    if have == len(migrations):
+        return db
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    db.backup(copy)
+    db.close()
+    migrate(copy, path, migrations)
+    copy.execute("PRAGMA query_only = ON")
+    return copy
 
 
 def _refuse_newer(have: int, path: Path, migrations: Sequence[str]) -> None:

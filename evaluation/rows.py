@@ -8,6 +8,7 @@ OK = "ok"
 NO_REFERENCE = "no-reference"
 ABSENT = "absent"
 FINISHED = (OK, NO_REFERENCE, ABSENT)
+MEASURES = ("dice", "surface")  # what a row may hold: voxel counts in any case, distances between surfaces
 
 
 @dataclass(frozen=True, order=True)

@@ -12,7 +12,6 @@ from typing import Any
 
 from umd_engine.data.labelset import LabelSet, load_label_set
 from umd_engine.errors import OptionError
-from umd_engine.evaluation.cases import MEASURES
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.conventions import convention as find_convention
 from umd_engine.evaluation.filling import FILLED, fill
@@ -20,7 +19,7 @@ from umd_engine.evaluation.lock import only_writer
 from umd_engine.evaluation.masks import Score, score_pair
 from umd_engine.evaluation.metrics import METRICS, row_score, volume
 from umd_engine.evaluation.report import render, render_case
-from umd_engine.evaluation.rows import Row
+from umd_engine.evaluation.rows import MEASURES, Row
 from umd_engine.evaluation.run_folder import STORE
 from umd_engine.evaluation.store import Store
 from umd_engine.evaluation.synthetic import marked
@@ -53,7 +52,7 @@ def score_command(
 
     Args:
         organs: names separated by commas; empty: all that both label sets have.
-        metrics: of `cases.MEASURES`.
+        metrics: of `rows.MEASURES`.
         model: the name of the masks' model in `run`.
         wait: for another process that writes to `run`.
 

@@ -121,3 +121,4 @@ def tex(text: str) -> str:
 
 
 MARKUPS = {"markdown": markdown, "latex": latex}
+FORMS = ("text", *MARKUPS, "csv", "json")  # of a document that is made of sheets

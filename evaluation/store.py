@@ -18,7 +18,7 @@ from typing import Self
 from umd_engine.data.content import Content, Stamp
 from umd_engine.errors import MissingFileError, StoreError
 from umd_engine.evaluation.click_rows import ADD_CLICK, ALL_CLICKS, ClickRow, click_row, click_values
-from umd_engine.evaluation.migrations import MIGRATIONS, check_owner, check_version, migrate
+from umd_engine.evaluation.migrations import MIGRATIONS, check_owner, for_reading, migrate
 from umd_engine.evaluation.read_only import connect_read_only
 from umd_engine.evaluation.rows import ABSENT, FINISHED, NO_REFERENCE, OK, Key, Row
 
@@ -112,14 +112,14 @@ class Store:
     Args:
         path: the file, by custom `RUN/store.sqlite`.
         create: False to refuse a file that does not exist.
-        read_only: change nothing (reports): the file must exist, have this program's schema version, and may lie
-            where nothing can be written. `add`, `add_plan` and `forget` raise.
+        read_only: change nothing (reports): the file must exist, and may lie where nothing can be written; an older
+            one is read as a migrated copy in memory. `add`, `add_plan` and `forget` raise.
         timeout_s: how long to wait for another writer.
 
     Raises:
         MissingFileError: the file does not exist and may not be made.
-        StoreError: another program's file, a newer schema (if `read_only`, an older one too), a damaged file, a
-            file that cannot be opened. So do all methods when the disk is full, the store is locked or damaged.
+        StoreError: another program's file, a newer schema, a damaged file, a file that cannot be opened. So do all
+            methods when the disk is full, the store is locked or damaged.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Store:
             try:
                 check_owner(self._db, self.path)
                 if read_only:
-                    check_version(self._db, self.path, migrations)
+                    self._db = for_reading(self._db, self.path, migrations)
                 else:
                     self._prepare(migrations)
             except BaseException:

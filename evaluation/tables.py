@@ -15,8 +15,8 @@ from umd_engine.evaluation.columns import AVERAGE, Column, columns_of, last_step
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.figures import between_draws, decimals, mean_of, scan_score, sd_of
 from umd_engine.evaluation.gaps import FUNCTIONAL, Gap, GapLine, differences, make_gap, over_organs, structural_of
-from umd_engine.evaluation.metrics import Metric, emptiness, metric, not_computed, scorer
-from umd_engine.evaluation.rows import ABSENT, NO_REFERENCE, OK, Row
+from umd_engine.evaluation.metrics import COUNTS, Metric, kinds, metric, scorer
+from umd_engine.evaluation.rows import Row
 
 __all__ = [
     "AVERAGE",
@@ -178,31 +178,13 @@ def make_cell(
     """Mean and SD over `scans`, each the rows of one scan: an organ's repeats, or all organs for the average."""
     scores = [value for value in (scan_score(rows, score) for rows in scans) if not math.isnan(value)]
     spread = [between_draws(rows, score, convention.ddof) for rows in scans]
-    kinds = Counter(kind for rows in scans for kind in {k for row in rows for k in _kinds(row, score, wanted)})
+    held = Counter(kind for rows in scans for kind in {k for row in rows for k in kinds(row, score(row), wanted)})
     return Cell(
         mean=mean_of(scores),
         sd=sd_of(scores, convention.ddof),
         n=len(scores),
         scans=len(scans),
-        failed=kinds["failed"],
-        no_reference=kinds[NO_REFERENCE],
-        not_counted=kinds["not-counted"],
-        both_empty=kinds["both-empty"],
-        label_empty=kinds["label-empty"],
-        prediction_empty=kinds["prediction-empty"],
         synthetic=sum(any(row.synthetic for row in rows) for rows in scans),
-        absent=kinds[ABSENT],
-        not_computed=kinds["not-computed"],
         between_draws=mean_of([sd for sd in spread if not math.isnan(sd)]),
+        **{name: held[name] for name in COUNTS},
     )
-
-
-def _kinds(row: Row, score: Callable[[Row], float], wanted: Metric) -> tuple[str, ...]:
-    unmeasured = ("not-computed",) if not_computed(row, wanted) else ()
-    if row.status in (NO_REFERENCE, ABSENT):
-        return (row.status, *unmeasured)
-    if row.status != OK:
-        return ("failed",)
-    assert row.tp is not None and row.fp is not None and row.fn is not None, row
-    left_out = unmeasured or (("not-counted",) if math.isnan(score(row)) else ())
-    return (emptiness(row.tp, row.fp, row.fn), *left_out)

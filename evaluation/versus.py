@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 from rich.text import Text
 
-from umd_engine.errors import OptionError
+from umd_engine.errors import UnknownNameError
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.metrics import NSD, VOLUME, Metric, edges_of, metric
 from umd_engine.evaluation.rows import Row
+from umd_engine.evaluation.sheets import FORMS, Sheet, rendered
+from umd_engine.evaluation.spreadsheet import csv_text
 from umd_engine.evaluation.tables import Cell, Table, build_tables
 from umd_engine.evaluation.text_tables import fitted, output_width, printed
 from umd_engine.evaluation.wording import DIVISORS, HD95, convention_line, metric_title, plain, shown_score
 
+CSV_COLUMNS = ("cohort", "organ", "modality", "model", "one", "n_one", "other", "n_other", "why")
 KINDS = ("both_empty", "label_empty", "prediction_empty", "absent", "failed")
-FORMS = ("text", "json")
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,16 @@ class Unlike:
 
 
 def versus(rows: Sequence[Row], one: Convention, other: Convention, metric_name: str, form: str) -> str:
-    """The cells that differ, as text or JSON.
+    """The cells that differ, as a document.
+
+    Args:
+        form: "text", "markdown", "latex", "csv" or "json".
 
     Raises:
-        OptionError: another form. And what `build_tables` raises.
+        UnknownNameError: another form. And what `build_tables` raises.
     """
     if form not in FORMS:
-        raise OptionError(f"--versus has no format {form}", where="report", mend=f"one of {', '.join(FORMS)}")
+        raise UnknownNameError("format of two conventions", form, FORMS)
     wanted = metric(metric_name)
     pairs = list(zip(build_tables(rows, one, wanted.name), build_tables(rows, other, wanted.name), strict=True))
     found = [unlike for pair in pairs for unlike in differences(*pair, wanted)]
@@ -51,7 +56,10 @@ def versus(rows: Sequence[Row], one: Convention, other: Convention, metric_name:
     if form == "json":
         document = {"metric": wanted.name, "one": one.name, "other": other.name, "cells": cells}
         return json.dumps({**document, "differ": [asdict(unlike) for unlike in found]}, indent=1)
-    return _text(found, cells, one, other, wanted)
+    if form == "csv":
+        return csv_text(CSV_COLUMNS, map(_csv_line, found)).rstrip("\n")
+    sheet = _sheet(found, cells, one, other, wanted)
+    return _text(sheet) if form == "text" else rendered([sheet], form)
 
 
 def differences(one: Table, other: Table, wanted: Metric) -> Iterator[Unlike]:
@@ -101,19 +109,29 @@ def _tolerances(organ: str | None, one: Convention, other: Convention) -> Iterat
         yield f"tolerance {sides[0]:g} / {sides[1]:g} mm"
 
 
-def _text(found: Sequence[Unlike], cells: int, one: Convention, other: Convention, wanted: Metric) -> str:
-    width = output_width()
-    said = f"{metric_title(wanted.name)}, {one.name} versus {other.name}: {len(found)} of {cells} cells differ"
-    heads = ["cohort", "organ", "modality", "model", one.name, other.name, "why: left / right"]
+def _sheet(found: Sequence[Unlike], cells: int, one: Convention, other: Convention, wanted: Metric) -> Sheet:
+    names = ["cohort", "organ", "modality", "model", one.name, other.name, "why: left / right"]
     lines = [
         [
-            *map(plain, (unlike.cohort, unlike.organ, unlike.modality, unlike.model)),
+            *(unlike.cohort, unlike.organ, unlike.modality, unlike.model),
             f"{unlike.one} n={unlike.n_one}",
             f"{unlike.other} n={unlike.n_other}",
             "; ".join(unlike.why),
         ]
         for unlike in found
     ]
-    drawn = fitted(heads, lines, width, keys=4, left=7) if lines else []
-    rules = [Text(convention_line(rules, wanted.name)) for rules in (one, other)]
-    return printed([Text(said), *drawn, *rules], width)
+    said = f"{metric_title(wanted.name)}, {one.name} versus {other.name}: {len(found)} of {cells} cells differ"
+    rules = [convention_line(rules, wanted.name) for rules in (one, other)]
+    return Sheet(said, names, lines, left=len(names), notes=rules)
+
+
+def _text(sheet: Sheet) -> str:
+    """Where it does not fit, the names of a cell are repeated, its figures are not."""
+    width = output_width()
+    lines = [[plain(cell) for cell in row] for row in sheet.rows]
+    drawn = fitted(sheet.names, lines, width, keys=4, left=sheet.left) if lines else []
+    return printed([Text(plain(sheet.title)), *drawn, *map(Text, sheet.notes)], width)
+
+
+def _csv_line(unlike: Unlike) -> list[object]:
+    return [*astuple(unlike)[:-1], "; ".join(unlike.why)]

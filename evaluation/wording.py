@@ -9,15 +9,10 @@ from umd_engine.evaluation.columns import Column
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.figures import decimals
 from umd_engine.evaluation.gaps import Gap
-from umd_engine.evaluation.metrics import DISTANCE, METRICS, NSD, VOLUME, Metric, edges_of
+from umd_engine.evaluation.metrics import COUNTS, DISTANCE, METRICS, NSD, VOLUME, Metric, edges_of
 from umd_engine.evaluation.rows import ABSENT, NO_REFERENCE, OK
 from umd_engine.evaluation.synthetic import warning
 from umd_engine.evaluation.tables import Cell, OrganRow, Table
-
-COUNTS = (
-    *("failed", "no_reference", "absent", "not_computed", "not_counted"),
-    *("both_empty", "label_empty", "prediction_empty"),
-)
 
 
 def plain(text: str) -> str:

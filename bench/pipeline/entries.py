@@ -14,7 +14,7 @@ from umd_engine.bench.pipeline import nnunet, ours, plain_monai, spread
 from umd_engine.bench.pipeline.clock import Counts, Told
 from umd_engine.bench.pipeline.cohort import NETWORKS, Cohort, make_cohort, unlike_voxels
 from umd_engine.errors import BackendError
-from umd_engine.evaluation.cases import MEASURES
+from umd_engine.evaluation.rows import MEASURES
 
 JOB, STUDY, DICE, SURFACES = (
     "evaluate",

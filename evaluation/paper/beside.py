@@ -24,17 +24,27 @@ class Beside:
     """A cell of this run and of the paper.
 
     `low` to `high` is the 95 % interval of `difference`, ours minus theirs (Welch, both as samples of their own, plus
-    half a unit of the last printed digit), NaN where the run has fewer than two scores. Of no score `n` is 0 and all
-    of ours is NaN.
+    half a unit of the last printed digit), NaN where the run has fewer than two scores. `ours` is None where the run
+    has no such scan.
     """
 
     printed: Printed
-    mean: float = math.nan
-    sd: float = math.nan
-    n: int = 0
+    ours: Cell | None = None
     difference: float = math.nan
     low: float = math.nan
     high: float = math.nan
+
+    @property
+    def mean(self) -> float:
+        return self.ours.mean if self.ours else math.nan
+
+    @property
+    def sd(self) -> float:
+        return self.ours.sd if self.ours else math.nan
+
+    @property
+    def n(self) -> int:
+        return self.ours.n if self.ours else 0
 
     @property
     def agrees(self) -> bool | None:
@@ -111,9 +121,9 @@ def _titled(run: StudyRun, setting: Setting, title: str) -> Column | None:
 def beside(run: StudyRun, organ: str, modality: str, column: Column | None, printed: Printed) -> Beside:
     cell = run.cell(organ, modality, column) if column else None
     if cell is None or not cell.n:
-        return Beside(printed)
+        return Beside(printed, cell)
     difference, half = cell.mean - printed.mean, _half_width(run, cell, printed)
-    return Beside(printed, cell.mean, cell.sd, cell.n, difference, difference - half, difference + half)
+    return Beside(printed, cell, difference, difference - half, difference + half)
 
 
 def _half_width(run: StudyRun, cell: Cell, printed: Printed) -> float:

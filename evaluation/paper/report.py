@@ -12,17 +12,17 @@ from umd_engine.errors import UnknownNameError
 from umd_engine.evaluation.columns import AVERAGE
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.figures import NO_FIGURE, decimals, signed, without_nan
+from umd_engine.evaluation.metrics import COUNTS
 from umd_engine.evaluation.paper.beside import Beside, OverviewLine, PaperTable, overview, paper_table
 from umd_engine.evaluation.paper.published import SOURCE, STUDIES, Printed
 from umd_engine.evaluation.paper.study_run import study_run
 from umd_engine.evaluation.report import stored_rows
 from umd_engine.evaluation.rows import Row
-from umd_engine.evaluation.sheets import MARKUPS, Sheet, rendered
+from umd_engine.evaluation.sheets import FORMS, Sheet, rendered
 from umd_engine.evaluation.spreadsheet import csv_text
 from umd_engine.evaluation.synthetic import warning
-from umd_engine.evaluation.wording import convention_line
+from umd_engine.evaluation.wording import convention_line, counts_text
 
-FORMS = ("text", *MARKUPS, "csv", "json")
 MARKS = {True: "=", False: "≠", None: ""}
 NO_GOAL = (
     "Agreement is no goal: the study's prompts are not published, and its VISTA3D columns (liver 0.92 on CT, every "
@@ -31,7 +31,8 @@ NO_GOAL = (
 )
 FIGURES = ("mean", "sd", "n", "difference", "low", "high")
 CSV_COLUMNS = (
-    *("table", "study", "cohorts", "organ", "modality", "model", "published_mean", "published_sd"), *FIGURES, "agrees"
+    *("table", "study", "cohorts", "organ", "modality", "model", "published_mean", "published_sd"), *FIGURES, "agrees",
+    *("scans", *COUNTS),
 )  # fmt: skip
 
 
@@ -109,7 +110,7 @@ def _overview_rows(line: OverviewLine, places: Sequence[tuple[str, str]]) -> Ite
 
 
 def _ours(cell: Beside) -> str:
-    return f"{_pair(cell.mean, cell.sd, 4)} n={cell.n}" if cell.n else NO_FIGURE
+    return f"{_pair(cell.mean, cell.sd, 4)} {counts_text(cell.ours)}" if cell.ours and cell.ours.scans else NO_FIGURE
 
 
 def _pair(mean: float, sd: float, digits: int) -> str:
@@ -127,11 +128,12 @@ def difference_text(cell: Beside) -> str:
 
 
 def _notes(cells: Iterable[Beside]) -> list[str]:
-    found = [cell.agrees if cell.n else "missing" for cell in cells]
+    found = [cell.agrees if cell.n else "no score" if cell.ours and cell.ours.scans else "missing" for cell in cells]
     counts = [
         (True, "agree"),
         (False, "differ"),
         (None, "have one score, and no interval"),
+        ("no score", "have no score that counts"),
         ("missing", "are not in this run"),
     ]
     listed = ", ".join(f"{found.count(kind)} {words}" for kind, words in counts if found.count(kind))
@@ -156,4 +158,5 @@ def _csv_lines(tables: Sequence[PaperTable], lines: Sequence[OverviewLine]) -> I
 def _figures(cell: Beside) -> list[object]:
     printed: Printed = cell.printed
     agrees = {True: "yes", False: "no", None: ""}[cell.agrees]
-    return [printed.mean, printed.sd, *(getattr(cell, name) for name in FIGURES), agrees]
+    counts = [getattr(cell.ours, name, 0) for name in ("scans", *COUNTS)]
+    return [printed.mean, printed.sd, *(getattr(cell, name) for name in FIGURES), agrees, *counts]

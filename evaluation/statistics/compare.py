@@ -15,30 +15,42 @@ from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.figures import without_nan
 from umd_engine.evaluation.report import stored_rows
 from umd_engine.evaluation.rows import Row
-from umd_engine.evaluation.sheets import MARKUPS, Sheet, rendered
+from umd_engine.evaluation.sheets import FORMS, Sheet, rendered
 from umd_engine.evaluation.spreadsheet import csv_text
 from umd_engine.evaluation.statistics.scores import Scores, collect
-from umd_engine.evaluation.statistics.summary import DEFAULT, Estimate, Sampling, Tested, estimates, tested
+from umd_engine.evaluation.statistics.summary import (
+    DEFAULT,
+    Estimate,
+    Sampling,
+    Tested,
+    estimates,
+    tested,
+    with_counts,
+)
 from umd_engine.evaluation.statistics.told import (
     ESTIMATE,
     TEST,
     TEST_NAMES,
+    counts_sheet,
+    estimate_record,
     estimate_text,
     listed,
     sampling_line,
+    subjects_warning,
     test_cells,
 )
-from umd_engine.evaluation.synthetic import warning
 from umd_engine.evaluation.wording import convention_line, metric_title
 
-FORMS = ("text", *MARKUPS, "csv", "json")
 FIRST, SECOND = "first", "second"
 CSV_COLUMNS = ("cohort", "organ", "modality", "side", "model", "plan", "metric", "convention", *ESTIMATE, *TEST)
 
 
 @dataclass(frozen=True)
 class Compared:
-    """An organ on a modality: both sides over the subjects that have both, and second minus first."""
+    """An organ on a modality: both sides over the subjects that have both, and second minus first.
+
+    The counts of a side are of all its scans.
+    """
 
     organ: str
     modality: str
@@ -49,7 +61,10 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two columns in one cohort; `tests` is how many of its lines Holm's correction is over, the average aside."""
+    """Two columns in one cohort; `tests` is how many of its lines Holm's correction is over, the average aside.
+
+    `alone`: cohorts that one of the runs has no scans of.
+    """
 
     cohort: str
     first: Column
@@ -60,6 +75,7 @@ class Comparison:
     lines: tuple[Compared, ...]
     subjects: int
     synthetic: int
+    alone: tuple[str, ...] = ()
 
     @property
     def tests(self) -> int:
@@ -96,7 +112,7 @@ def compare_runs(
     if form == "json":
         shown = [asdict(one) | {"tests": one.tests} for one in found]
         return json.dumps({"comparisons": without_nan(shown)}, indent=1, allow_nan=False)
-    return rendered([comparison_sheet(one) for one in found], form) or "no cohort has scans of both"
+    return rendered([sheet for one in found for sheet in comparison_sheets(one)], form) or "no cohort has scans of both"
 
 
 def pairs_of(first: Sequence[Column], second: Sequence[Column], names: tuple[str, str]) -> list[tuple[Column, Column]]:
@@ -138,13 +154,14 @@ def comparisons(
 ) -> Iterator[Comparison]:
     """One a cohort that both have scans of."""
     rows = [*_side(first, left, FIRST), *_side(second, right, SECOND)]
-    both = {row.cohort for row in rows if row.plan == FIRST} & {row.cohort for row in rows if row.plan == SECOND}
-    rows = [row for row in rows if row.cohort in both]
+    sides = [{row.cohort for row in rows if row.plan == side} for side in (FIRST, SECOND)]
+    alone = tuple(sorted(sides[0] ^ sides[1]))
+    rows = [row for row in rows if row.cohort not in alone]
     pairs = zip(collect(rows, metric, convention, complete=True), collect(rows, metric, convention), strict=True)
     for paired, every in pairs:
         yield Comparison(
-            paired.cohort, left, right, metric, convention, sampling, tuple(_lines(paired, every, sampling)),
-            len(paired.subjects), int(paired.synthetic.sum()),
+            paired.cohort, left, right, paired.metric, convention, sampling, tuple(_lines(paired, every, sampling)),
+            len(paired.subjects), int(paired.synthetic.sum()), alone,
         )  # fmt: skip
 
 
@@ -157,15 +174,23 @@ def _side(rows: Sequence[Row], column: Column, side: str) -> list[Row]:
 def _lines(scores: Scores, every: Scores, sampling: Sampling) -> Iterator[Compared]:
     ddof = scores.convention.ddof
     first, second = (np.moveaxis(scores.scores[..., side], 1, 2) for side in (0, 1))  # [subject, organ, modality]
-    alone = np.moveaxis(np.isnan(every.scores[..., 0]) ^ np.isnan(every.scores[..., 1]), 1, 2)
+    alone = np.isnan(first) & ~np.moveaxis(np.isnan(every.scores).all(-1), 1, 2)
     left, right, shift = estimates([first, second, second - first], ddof, sampling)
+    counts = {name: found.sum(0).T for name, found in every.counts.items()}  # [side, organ, modality]
+    left, right = (with_counts(one, {n: c[i] for n, c in counts.items()}) for i, one in enumerate((left, right)))
     tests = tested(shift, second - first, alone, scores.subjects)
     for i, organ in enumerate((*scores.organs, AVERAGE)):
         for j, modality in enumerate(scores.modalities):
             yield Compared(organ, modality, left[i][j], right[i][j], tests[i][j])
 
 
-def comparison_sheet(found: Comparison) -> Sheet:
+def comparison_sheets(found: Comparison) -> list[Sheet]:
+    """Differences and tests, and what stands behind them."""
+    lines = [(line.organ, line.modality, (line.first, line.second)) for line in found.lines]
+    return [_differences_sheet(found), *counts_sheet(_titles(found), lines)]
+
+
+def _differences_sheet(found: Comparison) -> Sheet:
     first, second = _titles(found)
     modalities = len({line.modality for line in found.lines})
     rows = [
@@ -174,11 +199,10 @@ def comparison_sheet(found: Comparison) -> Sheet:
     ]
     names = ["organ", "modality", first, second, "difference", *TEST_NAMES[1:]]
     shades = {(i, names.index("p (Holm)")): line.difference.test.shade for i, line in enumerate(found.lines)}
-    said = warning(found.synthetic, found.subjects)
     return Sheet(
         f"{metric_title(found.metric)}, cohort {found.cohort}: {second} minus {first}, paired within the subject",
         names, rows, ends=range(modalities - 1, len(rows) - 1, modalities) if modalities > 1 else (),
-        warning=[said.replace("scans are", "subjects are")] if said else [],
+        warning=subjects_warning(found.synthetic, found.subjects),
         said=[convention_line(found.convention, found.metric), sampling_line(found.sampling), *_plan_lines(found)],
         notes=_notes(found), shades=shades,
     )  # fmt: skip
@@ -196,7 +220,7 @@ def _plan_lines(found: Comparison) -> list[str]:
 
 
 def _figures(line: Compared) -> list[str]:
-    sides = [estimate_text(side).rsplit(" n=", 1)[0] for side in (line.first, line.second)]
+    sides = [estimate_text(side).partition(" n=")[0] for side in (line.first, line.second)]
     return [*sides, *test_cells(line.difference)]
 
 
@@ -206,6 +230,8 @@ def _notes(found: Comparison) -> list[str]:
         "(organs x modalities), in the Avg row over modalities. No p-value with fewer than 6 pairs or where all "
         "differences are equal. The tests are those of docs/statistics.md."
     ]
+    if found.alone:
+        said.append(f"Cohorts that only one of the two has, left out: {', '.join(found.alone)}.")
     for line in found.lines:
         if line.organ == AVERAGE and line.difference.unpaired:
             names = line.difference.unpaired
@@ -217,9 +243,9 @@ def _csv_lines(found: Comparison) -> Iterator[list[object]]:
     for line in found.lines:
         test = asdict(line.difference.test) | {"unpaired": len(line.difference.unpaired)}
         sides = [
-            (FIRST, found.first.model, found.first.plan, asdict(line.first)),
-            (SECOND, found.second.model, found.second.plan, asdict(line.second)),
-            ("difference", "", "", asdict(line.difference.estimate) | test),
+            (FIRST, found.first.model, found.first.plan, estimate_record(line.first)),
+            (SECOND, found.second.model, found.second.plan, estimate_record(line.second)),
+            ("difference", "", "", estimate_record(line.difference.estimate) | test),
         ]
         for side, model, plan, figures in sides:
             place = [found.cohort, line.organ, line.modality, side, model, plan, found.metric, found.convention.name]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from umd_engine.evaluation.statistics.bootstrap import ROUNDING
+
 FEWEST = 6  # pairs: below, no two-sided signed-rank test can reach p < 0.05
 SHADES = (0.01, 0.0001)  # the paper's
 
@@ -41,10 +43,11 @@ class Paired:
 
 
 def paired(differences: np.ndarray) -> Paired:
-    """The tests of differences [pair], none of them NaN."""
+    """The tests of differences [pair], none of them NaN; what is within rounding of 0 is 0."""
+    differences = np.where(np.abs(differences) < ROUNDING, 0.0, differences)
     n = len(differences)
     effect = rank_biserial(differences)
-    why = NO_PAIRS if n == 0 else TOO_FEW if n < FEWEST else NO_VARIANCE if not np.ptp(differences) else ""
+    why = NO_PAIRS if n == 0 else TOO_FEW if n < FEWEST else NO_VARIANCE if np.ptp(differences) < ROUNDING else ""
     if why:
         return Paired(n, effect=effect, why=why)
     wilcoxon = stats.wilcoxon(differences, zero_method="pratt").pvalue

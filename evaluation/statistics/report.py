@@ -11,14 +11,12 @@ import numpy as np
 from umd_engine.errors import UnknownNameError
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.rows import Row
-from umd_engine.evaluation.sheets import MARKUPS, Sheet, rendered
+from umd_engine.evaluation.sheets import FORMS, Sheet, rendered
 from umd_engine.evaluation.statistics.groups import Groups, subgroups
 from umd_engine.evaluation.statistics.scores import Scores, collect
 from umd_engine.evaluation.statistics.summary import DEFAULT, Sampling, Statistics, summarize
 from umd_engine.evaluation.statistics.told import sheets, statistics_csv, statistics_json, subgroups_sheet
 from umd_engine.evaluation.store import Store
-
-FORMS = ("text", *MARKUPS, "csv", "json")
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
 from umd_engine.evaluation.columns import Column, columns_of, last_steps, modality_order, organ_order
 from umd_engine.evaluation.conventions import Convention
 from umd_engine.evaluation.gaps import FUNCTIONAL, structural_of
-from umd_engine.evaluation.metrics import metric, values
+from umd_engine.evaluation.metrics import COUNTS, Metric, kinds, metric, values
 from umd_engine.evaluation.rows import Row
 
 
@@ -22,7 +23,8 @@ class Scores:
     Attributes:
         scores: [subject, modality, organ, column]: of a subject's scans the mean, of a scan's repeats the mean. Behind
             the organs stands the average over those that count in a scan. NaN: nothing counts.
-        failed: [subject, modality, organ, column]: scans that failed, behind the organs in any of them.
+        counts: by name of `COUNTS` and "scans", [subject, modality, organ, column]: how many scans have such a row,
+            behind the organs in any of them.
         scans: [subject, modality]: how many scans there are.
         synthetic: [subject]: one of its scans is a computer-made phantom.
         alike: scans of different subjects whose files held the same, as "subject/scan_id".
@@ -36,7 +38,7 @@ class Scores:
     organs: tuple[str, ...]
     subjects: tuple[str, ...]
     scores: np.ndarray
-    failed: np.ndarray
+    counts: dict[str, np.ndarray]
     scans: np.ndarray
     synthetic: np.ndarray
     alike: tuple[tuple[str, ...], ...]
@@ -58,9 +60,10 @@ class Scores:
     def part(self, chosen: np.ndarray) -> Scores:
         """The scores of some subjects: [subject], bool."""
         subjects = tuple(name for name, one in zip(self.subjects, chosen, strict=True) if one)
-        arrays = {name: getattr(self, name)[chosen] for name in ("scores", "failed", "scans", "synthetic")}
+        arrays = {name: getattr(self, name)[chosen] for name in ("scores", "scans", "synthetic")}
+        counts = {name: found[chosen] for name, found in self.counts.items()}
         alike = tuple(scans for scans in self.alike if sum(scan.split("/")[0] in subjects for scan in scans) > 1)
-        return replace(self, subjects=subjects, alike=alike, **arrays)
+        return replace(self, subjects=subjects, alike=alike, counts=counts, **arrays)
 
 
 def mean(found: np.ndarray, axis: int) -> np.ndarray:
@@ -79,14 +82,14 @@ def collect(rows: Sequence[Row], metric_name: str, convention: Convention, compl
     Raises:
         UnknownNameError: no metric of that name.
     """
-    metric(metric_name)
+    wanted = metric(metric_name)
     cohorts: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         cohorts[row.cohort].append(row)
-    return [_of_cohort(cohort, cohorts[cohort], metric_name, convention, complete) for cohort in sorted(cohorts)]
+    return [_of_cohort(cohort, cohorts[cohort], wanted, convention, complete) for cohort in sorted(cohorts)]
 
 
-def _of_cohort(cohort: str, every: Sequence[Row], metric_name: str, convention: Convention, complete: bool) -> Scores:
+def _of_cohort(cohort: str, every: Sequence[Row], wanted: Metric, convention: Convention, complete: bool) -> Scores:
     rows, columns = last_steps(every), columns_of(every)
     organs = organ_order(row.organ for row in rows)
     modalities = modality_order(row.modality for row in rows)
@@ -98,21 +101,34 @@ def _of_cohort(cohort: str, every: Sequence[Row], metric_name: str, convention: 
         _places([(r.model, r.plan) for r in rows], [(c.model, c.plan) for c in columns]),
     )
     shape = len(scans), len(organs), len(columns)
-    found = _means(values(rows, metric_name, convention), place, shape)  # [scan, organ, column]
+    of_rows = values(rows, wanted.name, convention)
+    found = _means(of_rows, place, shape)  # [scan, organ, column]
     if complete:
         found[np.isnan(found).any(2)] = np.nan
-    failed = np.greater(_sums(np.array([row.failed for row in rows]), place, shape), 0)
     owner = _places([s for s, _, _ in scans], subjects), _places([m for _, m, _ in scans], modalities)
     by_subject = len(subjects), len(modalities)
     wide = len(organs) + 1, len(columns)
+
+    def counted(flags: np.ndarray) -> np.ndarray:
+        held = np.greater(_sums(flags, place, shape), 0)
+        return _sums(np.concatenate([held, held.any(1)[:, None]], 1), owner, (*by_subject, *wide))
+
     return Scores(
-        cohort, metric_name, convention, columns, tuple(modalities), tuple(organs), tuple(subjects),
+        cohort, wanted.name, convention, columns, tuple(modalities), tuple(organs), tuple(subjects),
         scores=_means(np.concatenate([found, mean(found, 1)[:, None]], 1), owner, (*by_subject, *wide)),
-        failed=_sums(np.concatenate([failed, failed.any(1)[:, None]], 1), owner, (*by_subject, *wide)),
+        counts={name: counted(flags) for name, flags in _flags(rows, of_rows, wanted).items()},
         scans=_sums(np.ones(len(scans), int), owner, by_subject),
         synthetic=np.isin(subjects, [row.subject for row in rows if row.synthetic]),
         alike=_alike(rows),
     )  # fmt: skip
+
+
+def _flags(rows: Sequence[Row], scores: np.ndarray, wanted: Metric) -> dict[str, np.ndarray]:
+    """By name, of each row whether it is of that kind; without the names that no row has."""
+    every = [kinds(row, score, wanted) for row, score in zip(rows, scores.tolist(), strict=True)]
+    seen = set(chain.from_iterable(every))
+    found = {name: np.array([name in one for one in every]) for name in COUNTS if name in seen}
+    return {"scans": np.ones(len(rows), bool), **found}
 
 
 def _places(names: Sequence[object], order: Sequence[object]) -> np.ndarray:

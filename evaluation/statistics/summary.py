@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -29,14 +29,17 @@ DEFAULT = Sampling()
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` subjects, its SD and 95 % interval; NaN where there is none. `failed` scans stand behind it."""
+    """A mean over `n` subjects, its SD and 95 % interval; NaN where there is none.
+
+    `counts`: how many "scans" stand behind it, and how many of them failed, have an empty mask ... (`metrics.COUNTS`).
+    """
 
     mean: float
     sd: float
     low: float
     high: float
     n: int
-    failed: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def summarize(scores: Scores, sampling: Sampling, group: str = "", average_only:
     sides = {modality: scores.of(modality)[:, kept] for modality in scores.modalities}
     gaps = {modality: scores.gap(modality)[:, kept] for modality in scores.structural}
     found = iter(estimates([*sides.values(), *gaps.values()], scores.convention.ddof, sampling))
-    means = {m: _with_failed(next(found), scores.failed[:, i, kept].sum(0)) for i, m in enumerate(scores.modalities)}
+    means = {m: with_counts(next(found), counts_of(scores, m, kept)) for m in scores.modalities}
     tests = {m: tested(next(found), gaps[m], unpaired_of(scores, m)[:, kept], scores.subjects) for m in gaps}
     return Statistics(
         scores.cohort, group, scores.metric, scores.convention, scores.columns, sampling,
@@ -150,10 +153,17 @@ def _estimate(values: np.ndarray, low: float, high: float, ddof: int) -> Estimat
     return Estimate(mean_of(counted), sd_of(counted, ddof), float(low), float(high), len(counted))
 
 
-def _with_failed(lines: Lines, failed: np.ndarray) -> Lines:
+def counts_of(scores: Scores, modality: str, kept: slice = slice(None)) -> dict[str, np.ndarray]:
+    """By name, [organ, column]: scans of all subjects."""
+    place = scores.modalities.index(modality)
+    return {name: found[:, place, kept].sum(0) for name, found in scores.counts.items()}
+
+
+def with_counts(lines: Lines, counts: Mapping[str, np.ndarray]) -> Lines:
+    """The estimates with the counts [organ, column] behind them."""
     return tuple(
-        tuple(replace(cell, failed=int(n)) for cell, n in zip(line, numbers, strict=True))
-        for line, numbers in zip(lines, failed, strict=True)
+        tuple(replace(cell, counts={name: int(n[i, j]) for name, n in counts.items()}) for j, cell in enumerate(line))
+        for i, line in enumerate(lines)
     )
 
 

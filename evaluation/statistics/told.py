@@ -11,6 +11,7 @@ from typing import Any
 from umd_engine.evaluation.columns import AVERAGE, Column
 from umd_engine.evaluation.figures import NO_FIGURE, decimals, signed, without_nan
 from umd_engine.evaluation.gaps import FUNCTIONAL
+from umd_engine.evaluation.metrics import COUNTS
 from umd_engine.evaluation.sheets import Sheet
 from umd_engine.evaluation.spreadsheet import csv_text
 from umd_engine.evaluation.statistics.bootstrap import LEVEL
@@ -22,14 +23,35 @@ from umd_engine.evaluation.wording import convention_line, loss_on_pet, metric_t
 SHOWN = 5  # names in a sentence
 TEST_NAMES = ("gap", f"{LEVEL:.0%} CI", "n", "unpaired", "p", "p (Holm)", "t (Holm)", "effect")
 PLACE_OF_P = 2 + TEST_NAMES.index("p (Holm)")
-ESTIMATE = ("mean", "sd", "low", "high", "n", "failed")
+ESTIMATE = ("mean", "sd", "low", "high", "n", "scans", *COUNTS)
 TEST = ("unpaired", "wilcoxon", "wilcoxon_holm", "t", "t_holm", "effect", "why")
 CSV_COLUMNS = ("cohort", "group", "organ", "modality", "model", "plan", "metric", "convention", *ESTIMATE, *TEST)
 
 
 def sheets(found: Statistics) -> list[Sheet]:
-    """Means with intervals and, where there are gaps, their tests."""
-    return [means_sheet(found), *([gaps_sheet(found)] if found.gaps else [])]
+    """Means with intervals, what stands behind them and, where there are gaps, their tests."""
+    names = [column.title for column in found.columns]
+    counts = counts_sheet(names, [(line.organ, line.modality, line.cells) for line in found.means])
+    return [means_sheet(found), *counts, *([gaps_sheet(found)] if found.gaps else [])]
+
+
+def counts_sheet(names: Sequence[str], lines: Sequence[tuple[str, str, Sequence[Estimate]]]) -> list[Sheet]:
+    """The scans of each organ and modality, and how many failed or have an empty mask; none where no scan does."""
+    if not any(n for _, _, cells in lines for cell in cells for name, n in cell.counts.items() if name in COUNTS):
+        return []
+    per_organ = len({modality for _, modality, _ in lines})
+    rows = [
+        [organ if i % per_organ == 0 else "", modality, *map(counts_text, cells)]
+        for i, (organ, modality, cells) in enumerate(lines)
+    ]
+    ends = range(per_organ - 1, len(rows) - 1, per_organ) if per_organ > 1 else ()
+    note = "Counts that are not shown are 0. In the Avg row they are scans with at least one such organ."
+    return [Sheet("Scans", ["organ", "modality", *names], rows, level=0, ends=ends, notes=[note])]
+
+
+def counts_text(cell: Estimate) -> str:
+    """E.g. "scans=490 failed=2 label-empty=10"."""
+    return " ".join(f"{name.replace('_', '-')}={n}" for name, n in cell.counts.items() if n)
 
 
 def means_sheet(found: Statistics) -> Sheet:
@@ -41,9 +63,11 @@ def means_sheet(found: Statistics) -> Sheet:
     ]
     ends = range(per_organ - 1, len(rows) - 1, per_organ)
     said = [convention_line(found.convention, found.metric), sampling_line(found.sampling)]
-    top = _warning(found)
-    return Sheet(_title(found, "mean(SD) and 95 % CI over subjects"), ["organ", "modality", *columns], rows,
-                 ends=ends if per_organ > 1 else (), warning=top, said=said, notes=_means_notes(found))  # fmt: skip
+    return Sheet(
+        _title(found, "mean(SD) and 95 % CI over subjects"), ["organ", "modality", *columns], rows,
+        ends=ends if per_organ > 1 else (), warning=subjects_warning(found.synthetic, found.subjects),
+        said=said, notes=_means_notes(found),
+    )  # fmt: skip
 
 
 def gaps_sheet(found: Statistics) -> Sheet:
@@ -59,9 +83,11 @@ def gaps_sheet(found: Statistics) -> Sheet:
             rows.append([organ if number == 0 else "", column.title, *test_cells(cell)])
     ends = range(len(found.columns) - 1, len(rows) - 1, len(found.columns))
     names = ", ".join(f"{modality} minus {FUNCTIONAL}" for modality in found.compared)
-    return Sheet(_title(found, f"gap ({names}), paired within the subject"), ["organ", "model", *TEST_NAMES], rows,
-                 level=3, ends=ends if len(found.columns) > 1 else (), warning=_warning(found),
-                 notes=_gap_notes(found), shades=shades)  # fmt: skip
+    return Sheet(
+        _title(found, f"gap ({names}), paired within the subject"), ["organ", "model", *TEST_NAMES], rows, level=3,
+        ends=ends if len(found.columns) > 1 else (), warning=subjects_warning(found.synthetic, found.subjects),
+        notes=_gap_notes(found), shades=shades,
+    )  # fmt: skip
 
 
 def subgroups_sheet(name: str, groups: Sequence[Statistics]) -> Sheet:
@@ -92,7 +118,8 @@ def estimate_text(cell: Estimate, with_sign: bool = False) -> str:
     """E.g. 0.7039(0.1155) [0.694,0.714] n=490 failed=2; "-" where no score counts."""
     shown = signed if with_sign else decimals
     figures = f"{shown(cell.mean)}({decimals(cell.sd)}) {interval_text(cell, with_sign)}" if cell.n else NO_FIGURE
-    return f"{figures} n={cell.n}" + (f" failed={cell.failed}" if cell.failed else "")
+    failed = cell.counts.get("failed")
+    return f"{figures} n={cell.n}" + (f" failed={failed}" if failed else "")
 
 
 def interval_text(cell: Estimate, with_sign: bool = True) -> str:
@@ -121,9 +148,9 @@ def _title(found: Statistics, what: str) -> str:
     return f"{metric_title(found.metric)}, cohort {found.cohort}{group}: {what}"
 
 
-def _warning(found: Statistics) -> list[str]:
-    said = warning(found.synthetic, found.subjects)
-    return [said.replace("scans are", "subjects are")] if said else []
+def subjects_warning(synthetic: int, subjects: int) -> list[str]:
+    said = warning(synthetic, subjects, of="subjects")
+    return [said] if said else []
 
 
 def sampling_line(sampling: Sampling) -> str:
@@ -188,11 +215,16 @@ def statistics_csv(every: Sequence[Statistics]) -> str:
 def _csv_lines(found: Statistics) -> Iterator[list[object]]:
     for line in found.means:
         for column, cell in zip(found.columns, line.cells, strict=True):
-            yield _csv_line(found, line.organ, line.modality, column, asdict(cell))
+            yield _csv_line(found, line.organ, line.modality, column, estimate_record(cell))
     for gap in found.gaps:
         for column, one in zip(found.columns, gap.cells, strict=True):
-            figures = asdict(one.estimate) | asdict(one.test) | {"unpaired": len(one.unpaired), "failed": None}
+            figures = estimate_record(one.estimate) | asdict(one.test) | {"unpaired": len(one.unpaired)}
             yield _csv_line(found, gap.organ, gap.name, column, figures)
+
+
+def estimate_record(cell: Estimate) -> dict[str, Any]:
+    """By column of `ESTIMATE`; a count that is not there is None, one that no scan has 0."""
+    return asdict(cell) | (dict.fromkeys(COUNTS, 0) | cell.counts if cell.counts else {})
 
 
 def _csv_line(found: Statistics, organ: str, modality: str, column: Column, figures: dict[str, Any]) -> list[object]:

@@ -35,7 +35,7 @@ from umd_engine.data.nifti import read_labels, write_labels
 from umd_engine.engine.host_memory import SETTINGS
 from umd_engine.engine.trace import Trace
 from umd_engine.errors import BackendError, OptionError
-from umd_engine.evaluation.cases import MEASURES
+from umd_engine.evaluation.rows import MEASURES
 
 COPY = {"cpu": 20.0, "cuda": None}
 

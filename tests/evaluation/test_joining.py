@@ -1,6 +1,8 @@
 """`compare` and `merge`: two runs against each other, and shards of one joined."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ from umd_engine.evaluation.conventions import convention
 from umd_engine.evaluation.merging import merge
 from umd_engine.evaluation.prompts.given import Given
 from umd_engine.evaluation.rows import Row
-from umd_engine.evaluation.statistics.compare import comparisons, pairs_of
+from umd_engine.evaluation.sheets import rendered
+from umd_engine.evaluation.statistics.compare import comparison_sheets, comparisons, pairs_of
 from umd_engine.evaluation.statistics.summary import Sampling
 from umd_engine.evaluation.store import Store
 
@@ -84,6 +87,18 @@ def test_only_what_both_sides_have_counts():
     assert line.first.mean == pytest.approx(expected)
 
 
+def test_nothing_is_dropped_in_silence():
+    first = [*scores("p", 0, subjects=7), row("x", "liver", (9, 0, 0)), row("y", "liver", None, status="bad-label")]
+    second = [*scores("q", 1, subjects=7), row("x", "liver", (9, 0, 0), plan="q", number=2)]  # another scan of x
+    second += [row("y", "liver", None, plan="q", status="bad-label"), replace(second[0], cohort="petmri")]
+    found = compared(first, second)
+    line = found.lines[0]
+    assert (line.difference.estimate.n, line.difference.unpaired, found.alone) == (7, ("x",), ("petmri",))
+    assert line.first.counts == line.second.counts == {"scans": 9, "failed": 1}
+    said = rendered(comparison_sheets(found), "markdown")
+    assert "Cohorts that only one of the two has, left out: petmri." in said and "scans=9 failed=1" in said
+
+
 def test_equal_runs_have_no_test_and_say_so():
     line = compared(scores("p", 0), scores("p", 0)).lines[0]
     assert line.difference.estimate.mean == 0 and line.difference.test.why == "zero variance"
@@ -105,10 +120,10 @@ def test_which_columns_are_compared():
 
 def test_the_command_compares_two_models_of_a_run(tmp_path):
     run = store_of(tmp_path / "run", [*scores("p", 0), *scores("q", 1, model="n")])
-    command = ["compare", str(run), str(run), "--first", "m", "--second", "n", "--draws", "200"]
+    command = ["compare", str(run), str(run), "--first", "m", "--second", "n", "--draws", "200", "--metric", "iou"]
     for form in ("text", "markdown", "latex"):
         result = CliRunner().invoke(main, [*command, "--format", form])
-        assert result.exit_code == 0 and "n minus m" in result.output
+        assert result.exit_code == 0 and "IoU, cohort petct: n minus m" in result.output
     (found,) = json.loads(CliRunner().invoke(main, [*command, "--json"]).output)["comparisons"]
     csv_lines = CliRunner().invoke(main, [*command, "--format", "csv"]).output.splitlines()
     assert len(csv_lines) == 1 + 3 * len(found["lines"])
@@ -141,6 +156,15 @@ def test_a_result_in_two_shards_is_taken_once_and_from_where_it_is_finished(tmp_
     assert done.twice == 2 and len(found) == len(rows) and {r.status for r in found} == {"ok"}
 
 
+def test_of_equal_counts_those_with_surfaces_are_taken(tmp_path):
+    bare = scores("p", 0, subjects=2)
+    first, second = ([replace(r, surfaces=bytes([i]) * 368) for r in bare] for i in (1, 2))  # unlike in their digits
+    runs = [store_of(tmp_path / name, rows) for name, rows in zip("abc", (bare, first, second), strict=True)]
+    assert merge(runs, tmp_path / "out").twice == len(bare)
+    with Store(tmp_path / "out" / "store.sqlite", read_only=True) as store:
+        assert list(store.rows()) == first
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -170,5 +194,7 @@ def test_what_merge_needs(tmp_path):
         merge([run], tmp_path / "out")
     with pytest.raises(OptionError, match="has a store already"):
         merge([run, run], run)
+    with pytest.raises(OptionError, match="a folder of this machine"):
+        merge([run, run], Path("s3://bucket/run"))
     result = CliRunner().invoke(main, ["merge", str(run), str(run), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0 and "28 results stood in several runs" in result.output

@@ -15,10 +15,10 @@ from cohort import MODEL, ORGANS, make_cohort
 from umd_engine.cli import main
 from umd_engine.data.labelset import LabelSet
 from umd_engine.data.once import Once
-from umd_engine.errors import OptionError
+from umd_engine.errors import UnknownNameError
 from umd_engine.evaluation.conventions import convention
 from umd_engine.evaluation.counting import joint_counts
-from umd_engine.evaluation.filling import EARLIER, FILLED, NO_LABEL, NO_MASK, NOTHING, OTHER_COUNTS, fill
+from umd_engine.evaluation.filling import ALONE, EARLIER, FILLED, NO_LABEL, NO_MASK, NOTHING, OTHER_COUNTS, fill
 from umd_engine.evaluation.measuring import measured, measured_mask
 from umd_engine.evaluation.metrics import row_score
 from umd_engine.evaluation.prompts.reference import OrganLabel
@@ -137,7 +137,7 @@ def test_without_surface_nothing_is_measured_and_masks_fill_it_in_later(pairs, a
     rows = rows_of(run)
     assert all(row.surfaces is None for row in rows)
     assert "not-computed" in report_run(run, convention("umd"), "text", "nsd")
-    earlier = sum(row.status == "ok" and row.step < 2 and min(row.tp + row.fn, row.tp + row.fp) > 0 for row in rows)
+    earlier = sum(row.status == "ok" and row.step < 2 for row in rows)
     absent = sum(row.status == "absent" for row in rows)
     lines = umd("score", run, pairs).splitlines()
     filled = {row.key: row for row in rows_of(run) if row.surfaces is not None}
@@ -199,7 +199,8 @@ def test_only_what_a_row_was_scored_by_fills_it(cohort, runs, tmp_path):
         store.add(rows)
     ok = sum(bool(row.surfaces) for row in rows_of(runs[0]))
     empty = sum(row.surfaces == EMPTY for row in rows_of(runs[0]))
-    assert +fill(run, cohort, model_ids()) == Counter({NO_MASK: ok, NOTHING: empty})
+    assert fill(run, cohort, model_ids()) == +Counter({NO_MASK: ok, ALONE: empty})
+    assert all(row.surfaces is None for row in rows_of(run))
     (run / "masks").symlink_to(runs[0] / "masks")
     with Store(run / "store.sqlite") as store:
         store.add([replace(row, tp=row.tp + 1) for row in rows if row.status == "ok" and row.subject == "s000"])
@@ -246,5 +247,7 @@ def test_versus_says_where_and_why(runs):
     assert "0 of" in versus(rows, convention("nnunet"), convention("nnunet"), "dice", "text")
     text = " ".join(versus(rows, convention("umd"), convention("nnunet"), "dice", "text").split())
     assert "cells differ" in text and "Convention nnunet" in text
-    with pytest.raises(OptionError, match="no format csv"):
-        versus(rows, convention("umd"), convention("nnunet"), "dice", "csv")
+    for form in ("markdown", "latex", "csv"):
+        assert "1 both" in versus(rows, convention("umd"), convention("nnunet"), "dice", form)
+    with pytest.raises(UnknownNameError, match="known: csv, json, latex, markdown, text"):
+        versus(rows, convention("umd"), convention("nnunet"), "dice", "rows")

@@ -212,6 +212,18 @@ def test_csv_and_json_hold_every_cell():
     assert (line["published_mean"], line["n"]) == ("0.002", "20")
 
 
+def test_failures_and_empty_masks_of_the_run_stand_beside_its_mean():
+    failed = [replace(r, status="bad-label", tp=None, fp=None, fn=None) for r in published_again(0)[:4]]
+    text = told([*published_again(1)[:2], *failed[2:]], convention("umd"), "markdown")
+    assert "| 1.0000(0.0000) n=1 failed=1 both-empty=1 |" in text
+    assert "have no score that counts" in told(failed, convention("umd"), "markdown")
+    lines = csv.DictReader(io.StringIO(told(failed, convention("umd"), "csv")))
+    (line,) = [
+        x for x in lines if (x["organ"], x["modality"], x["model"], x["table"]) == ("brain", "ct", "sat-pro", "1")
+    ]
+    assert (line["n"], line["scans"], line["failed"]) == ("0", "2", "2")
+
+
 def test_phantoms_beside_the_paper_are_called_so():
     rows = [replace(r, synthetic=True) for r in published_again(1)[:4]]
     assert "SYNTHETIC DATA" in told(rows, convention("umd"), "markdown")

@@ -117,15 +117,23 @@ def test_a_reader_sees_what_a_writer_adds_meanwhile(run):
         assert list(reader.rows()) == [ROW]
 
 
-def test_versions_are_not_migrated(run):
+def test_an_older_store_is_read_as_a_copy_and_left_as_it_is(run):
     path = run / "store.sqlite"
-    Store(path).close()
-    now = len(MIGRATIONS)
-    with pytest.raises(StoreError, match=rf"schema version {now}, this program reads {now + 1} .open it once where"):
-        Store(path, read_only=True, migrations=NEXT)
-    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (now,)
+    with Store(path) as store:
+        store.add([ROW])
+    before = path.read_bytes()
+    with Store(path, read_only=True, migrations=NEXT) as store:
+        assert list(store.rows()) == [ROW]
+        with pytest.raises(StoreError, match="readonly"):
+            store.add([replace(ROW, organ="spleen")])
+    assert path.read_bytes() == before
+    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+
+
+def test_a_newer_store_is_refused(run):
+    path = run / "store.sqlite"
     Store(path, migrations=NEXT).close()
-    with pytest.raises(StoreError, match=rf"schema version {now + 1}.*newer umd-engine"):
+    with pytest.raises(StoreError, match=rf"schema version {len(NEXT)}.*newer umd-engine"):
         Store(path, read_only=True)
 
 

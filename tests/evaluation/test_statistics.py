@@ -16,6 +16,7 @@ from scipy import stats
 from umd_engine.data.manifest import read_manifest
 from umd_engine.errors import UnknownNameError
 from umd_engine.evaluation.conventions import convention
+from umd_engine.evaluation.metrics import COUNTS
 from umd_engine.evaluation.rows import Row
 from umd_engine.evaluation.run import Evaluation, Settings
 from umd_engine.evaluation.statistics.bootstrap import intervals
@@ -124,11 +125,17 @@ def test_the_effect_size_is_the_balance_of_ranks():
     assert rank_biserial(np.array([0.3, -0.1, 0.2])) == pytest.approx((3 + 2 - 1) / 6)
     assert rank_biserial(np.array([0.0, 0.3, -0.1])) == pytest.approx((3 - 2) / 5)  # the zero has the first rank
     assert math.isnan(rank_biserial(np.zeros(4)))
+    assert math.isnan(paired(np.array([0.1 + 0.2 - 0.3] * 3 + [0.0] * 4)).effect)  # rounding is no difference
 
 
 @pytest.mark.parametrize(
     ("differences", "why"),
-    [([], "no pairs"), ([0.1, 0.2, 0.3, 0.1, 0.2], "fewer than 6 pairs"), ([0.5] * 8, "zero variance")],
+    [
+        ([], "no pairs"),
+        ([0.1, 0.2, 0.3, 0.1, 0.2], "fewer than 6 pairs"),
+        ([0.5] * 8, "zero variance"),
+        ([0.1 + 0.2, 0.3] * 4, "zero variance"),  # equal but for rounding
+    ],
 )
 def test_where_there_is_no_test_it_says_why(differences, why):
     found = paired(np.array(differences))
@@ -169,12 +176,24 @@ def test_means_and_gaps_are_those_of_the_tables(name):
     assert [(m.organ, m.modality) for m in found.means] == [(organ, modality) for organ, modality, _ in lines]
     for means, (_, _, cells) in zip(found.means, lines, strict=True):
         for mine, cell in zip(means.cells, cells, strict=True):
-            assert (mine.n, mine.failed) == (cell.n, cell.failed)
+            counts = {name: getattr(cell, name) for name in ("scans", *COUNTS) if getattr(cell, name)}
+            assert mine.n == cell.n and {name: n for name, n in mine.counts.items() if n} == counts
             assert (mine.mean, mine.sd) == pytest.approx((cell.mean, cell.sd), nan_ok=True)
     gaps = [gap for r in table.rows for line in r.gaps for gap in line.cells]
     for mine, gap in zip((cell for line in found.gaps for cell in line.cells), gaps, strict=True):
         assert mine.estimate.n == mine.test.n == gap.n
         assert (mine.estimate.mean, mine.estimate.sd) == pytest.approx((gap.mean, gap.sd), nan_ok=True)
+
+
+def test_what_stands_behind_the_means_is_counted_in_scans():
+    rows = [*made(3), row("x", "ct", "liver", (0, 3, 0)), row("x", "pet", "liver", status="out-of-memory")]
+    text = said(rows)
+    assert "| liver | ct | scans=4 label-empty=1 |" in text and "|  | pet | scans=4 failed=1 |" in text
+    assert "scans=" not in said(made(3))  # nothing failed and nothing is empty
+    lines = {(x["organ"], x["modality"]): x for x in csv.DictReader(io.StringIO(said(rows, "csv")))}
+    line = lines["liver", "pet"]
+    assert (line["n"], line["scans"], line["failed"], line["label_empty"]) == ("3", "4", "1", "0")
+    assert lines["liver", "ct-pet"]["scans"] == ""
 
 
 def test_several_scans_of_a_subject_are_one_subject():
@@ -211,7 +230,7 @@ def test_one_modality_only_and_all_failed_are_said():
     assert "No gaps and no tests" in said(alone, "text")
     failed = [row(f"s{i}", m, "liver", status="corrupt-file") for i in range(7) for m in ("ct", "pet")]
     found = one(failed)
-    assert {(c.n, c.failed) for line in found.means for c in line.cells} == {(0, 7)}
+    assert {(c.n, c.counts["failed"]) for line in found.means for c in line.cells} == {(0, 7)}
     assert found.gaps[0].cells[0].test.why == "no pairs" and found.family("ct") == 0
     text = said(failed, "markdown")
     assert "No score counts at all" in text and "no pairs" in text
