@@ -27,7 +27,7 @@ def packages() -> list[str]:
 
 CPU = ["onnxruntime>=1.24"]
 OPENVINO = ["openvino>=2026.1"]
-GPU = ["onnxruntime-gpu>=1.24", "triton>=3.6", "cupy-cuda13x>=14.0"]
+GPU = ["nvidia-ml-py>=13", "onnxruntime-gpu>=1.24", "triton>=3.6", "cupy-cuda13x>=14.0"]
 TENSORRT_RTX = ["tensorrt-rtx-cu13==1.7.1.116"]
 CLUSTER = ["ray>=2.50", "s3fs>=2025.3"]  # s3fs brings what fsspec needs for HTTP
 # a server that speaks S3; moto's own extra for one brings far more

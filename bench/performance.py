@@ -21,8 +21,8 @@ from umd_engine.bench.floor.table import machine, seconds, spread
 from umd_engine.bench.profile import grids, result
 from umd_engine.bench.profile.grids import Grid
 from umd_engine.bench.profile.result import Profile
-from umd_engine.bench.profile.summary import summary
-from umd_engine.bench.profile.told import legend, percent, state, without_figure
+from umd_engine.bench.profile.summary import glance, summary
+from umd_engine.bench.profile.told import in_place, legend, percent, state, without_figure
 from umd_engine.data.words import markdown_table, short
 from umd_engine.errors import CorruptFileError
 
@@ -185,11 +185,13 @@ def _profile(found: Profile) -> Iterator[str]:
     yield f"{_rule(found.rule)}; state of the device: {state(found)}.\n"
     yield from (f"- {line}" for line in summary(found))
     stages = (grids.stages(row) for row in found.scans if row.stages)
-    for grid in (*grids.scans(found), *stages, *grids.units(found, found.units), *grids.ceilings(found)):
+    tables = (*grids.scans(found), *stages, *grids.units(found, found.units), *grids.ceilings(found))
+    for grid in (*glance(found), *tables):
         yield from _grid(grid)
     yield from _absent((name, f"{status}: {reason}") for name, status, reason in without_figure(found))
     yield ""
     yield from (f"- {name}: {text}" for name, text in legend(found).items())
+    yield from (f"- In place of the whole, {line}" for line in in_place(found))
 
 
 def _grid(grid: Grid) -> Iterator[str]:

@@ -11,15 +11,22 @@ import click
 from umd_engine.commands.options import metrics_option, path, wait_option
 
 
-def print_report(run: Path, convention: Any, form: str, list_failures: bool = True) -> None:
+def print_report(run: Path, convention: Any, form: str, metric: str = "dice", list_failures: bool = True) -> None:
     from umd_engine.evaluation.report import report_run
 
-    click.echo(report_run(run, convention, form, list_failures=list_failures))
+    click.echo(report_run(run, convention, form, metric, list_failures=list_failures))
 
 
 @click.command()
 @click.argument("run", type=path())
 @click.option("--convention", default="umd", show_default=True, help="How empty masks and failures score.")
+@click.option("--versus", metavar="CONVENTION", help="Say where the tables differ under this one, and why.")
+@click.option(
+    "--metric",
+    default="dice",
+    show_default=True,
+    help="dsc, iou, nsd, hd, hd95, assd, masd, volume, fp-volume or fn-volume.",
+)
 @click.option(
     "--format",
     "form",
@@ -42,6 +49,8 @@ def print_report(run: Path, convention: Any, form: str, list_failures: bool = Tr
 def report(
     run: Path,
     convention: str,
+    versus: str | None,
+    metric: str,
     form: str,
     as_json: bool,
     picture: Path | None,
@@ -63,34 +72,44 @@ def report(
       umd-engine report run --convention nnunet --format markdown > table.md
       umd-engine report run --stats --by sex
       umd-engine report run --paper
+      umd-engine report run --metric nsd --convention flare --versus cvpr25
       umd-engine report run --picture gaps.png
     """
-    if stats and paper:
-        raise click.UsageError("--stats and --paper are two tables: give one of them")
+    if stats + paper + bool(versus) > 1:
+        raise click.UsageError("--stats, --paper and --versus are different tables: give one of them")
+    if paper and metric not in ("dice", "dsc"):
+        raise click.UsageError("--paper is of Dice alone: the paper has no other metric")
     if by and not stats:
         raise click.UsageError("--by belongs to --stats")
     from umd_engine.evaluation.conventions import convention as find_convention
+    from umd_engine.evaluation.metrics import metric as find_metric
     from umd_engine.evaluation.run_folder import to_read
 
-    chosen = find_convention(convention)
+    chosen, other = find_convention(convention), find_convention(versus) if versus else None
+    name = find_metric(metric).name
     run = to_read(run)
     if picture is not None:
         from umd_engine.evaluation.picture import draw_run
 
-        draw_run(run, chosen, picture)
+        draw_run(run, chosen, picture, name)
         click.echo(f"picture in {picture}", err=True)
     form = "json" if as_json else form
-    if stats:
+    if other is not None:
+        from umd_engine.evaluation.report import stored_rows
+        from umd_engine.evaluation.versus import versus as compare
+
+        click.echo(compare(stored_rows(run), chosen, other, name, form))
+    elif stats:
         from umd_engine.evaluation.statistics.report import report_statistics
         from umd_engine.evaluation.statistics.summary import Sampling
 
-        click.echo(report_statistics(run, chosen, form, sampling=Sampling(draws, seed), by=by))
+        click.echo(report_statistics(run, chosen, form, metric=name, sampling=Sampling(draws, seed), by=by))
     elif paper:
         from umd_engine.evaluation.paper.report import report_paper
 
         click.echo(report_paper(run, chosen, form))
     else:
-        print_report(run, chosen, form)
+        print_report(run, chosen, form, name)
 
 
 @click.command()

@@ -19,11 +19,13 @@ from umd_engine.evaluation.columns import last_steps
 from umd_engine.evaluation.lock import only_writer
 from umd_engine.evaluation.masks import count_voxels
 from umd_engine.evaluation.measuring import measured
-from umd_engine.evaluation.rows import OK, Row
+from umd_engine.evaluation.rows import ABSENT, OK, Row
 from umd_engine.evaluation.run_folder import STORE
 from umd_engine.evaluation.store import Store
+from umd_engine.evaluation.surfaces import EMPTY
 
 FILLED = "measured"
+NOTHING = "nothing to measure: a side is empty"
 NO_MASK = "no mask was saved"
 NO_LABEL = "the manifest has no such scan with a label"
 EARLIER = "an earlier step, whose mask is never saved"
@@ -43,7 +45,8 @@ class _Label:
 def fill(run: Path, manifest: Path, prediction_set: LabelSet, wait: bool = False) -> Counter[str]:
     """Measure the surfaces of the rows that have none and whose mask was saved; nothing else of a row changes.
 
-    A row is filled only if mask and label give its own voxel counts: they are the ones that it was scored by.
+    A row with an empty side needs no mask. Another one is filled only if mask and label give its own voxel counts: they
+    are the ones that it was scored by.
 
     Args:
         prediction_set: what the ids of label maps mean; masks of prompted models are 0 and 1.
@@ -60,11 +63,15 @@ def fill(run: Path, manifest: Path, prediction_set: LabelSet, wait: bool = False
     with only_writer(run, wait), Store(run / STORE, create=False) as store:
         rows = list(store.rows())
         last = {row.key for row in last_steps(rows)}
-        missing = [row for row in rows if row.status == OK and row.surfaces is None]
+        lacking = [row for row in rows if row.status in (OK, ABSENT) and row.surfaces is None]
+        empty = [row for row in lacking if not row.label_voxels or not row.prediction_voxels]
+        store.add([replace(row, surfaces=EMPTY) for row in empty])
+        missing = [row for row in lacking if row.label_voxels and row.prediction_voxels]
         for scan, group in _by_scan(row for row in missing if row.key in last):
             filled, reasons = _filled(run, scans.get(scan), group, prediction_set)
             store.add(filled)
             said.update(reasons)
+    said[NOTHING] = len(empty)
     said[EARLIER] = sum(row.key not in last for row in missing)
     return +said
 

@@ -140,4 +140,4 @@ def owners(shards: Sequence[Shard]) -> tuple[dict[Key, Shard], int]:
 
 def _counts(rows: Sequence[Row]) -> list[Row]:
     """Rows without what may differ between two computations of the same."""
-    return [replace(row, seconds=None, message="", note="", inputs="", synthetic=False) for row in rows]
+    return [replace(row, seconds=None, message="", note="", inputs="", synthetic=False, surfaces=None) for row in rows]

@@ -10,6 +10,7 @@ from typing import Any
 from umd_engine.data.atomic import atomic_file
 from umd_engine.errors import DataError, OptionError
 from umd_engine.evaluation.conventions import Convention
+from umd_engine.evaluation.metrics import METRICS
 from umd_engine.evaluation.report import stored_rows
 from umd_engine.evaluation.tables import Table, build_tables
 
@@ -58,9 +59,13 @@ def draw(tables: Sequence[Table], path: Path) -> None:
     The file appears whole or not at all; its bytes depend on the tables alone. No display is needed.
 
     Raises:
-        OptionError: as `check_picture`; no table, or more than a picture holds. DataError: it cannot be written.
+        OptionError: as `check_picture`; no table, a metric that does not lie in 0 to 1, or more than a picture holds.
+        DataError: it cannot be written.
     """
     check_picture(path)
+    if tables and not METRICS[tables[0].metric].bounded:
+        fault = f"a picture goes from 0 to 1, and {METRICS[tables[0].metric].title} does not"
+        raise OptionError(fault, where="--picture", mend="choose --metric dice, iou or nsd")
     if not tables:
         raise OptionError("there are no results to draw", where="--picture", mend="evaluate first")
     import matplotlib

@@ -48,7 +48,8 @@ def score_command(
 ) -> tuple[str, bool]:
     """Score masks, store the rows where `run` is given, and put them into words.
 
-    Of a run's folder and a manifest, the surfaces of the run's rows are measured on its saved masks.
+    Where `prediction` is a run's folder and `label` a manifest, the surfaces that its rows lack are measured on its
+    saved masks.
 
     Args:
         organs: names separated by commas; empty: all that both label sets have.

@@ -109,14 +109,15 @@ def _shaded(cell: str, shade: int) -> str:
 NEGATIVE = re.compile(r"(?<!\w)-(?=\d)")
 TEX = {
     "\\": r"\textbackslash{}", "−": "$-$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$", "≠": r"$\neq$", "-": "{-}", "[": "{[}", "]": "{]}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$", "≠": r"$\neq$", "[": "{[}", "]": "{]}",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 }  # fmt: skip
 
 
 def tex(text: str) -> str:
     """Text as LaTeX shows it; no command and no ligature."""
-    return "".join(TEX.get(char, char) for char in NEGATIVE.sub("−", plain(text)))
+    shown = "".join(TEX.get(char, char) for char in NEGATIVE.sub("−", plain(text)))
+    return re.sub("-(?=-)", "-{}", shown)
 
 
 MARKUPS = {"markdown": markdown, "latex": latex}

@@ -35,15 +35,17 @@ def title(table: Table) -> str:
     return f"{metric_title(table.metric)}, cohort {plain(table.cohort)}: mean(SD) over scans"
 
 
+DIVISORS = {0: "n", 1: "n - 1"}  # of an SD, by its ddof
+
+
 def convention_line(convention: Convention, metric_name: str = "dice") -> str:
     """What a metric is under a convention."""
     metric = METRICS[metric_name]
     mark = " (inferred)" if convention.inferred else ""
-    divisor = {0: "n", 1: "n - 1"}[convention.ddof]
     ours = metric.family != VOLUME and metric_name not in convention.states
     stated = f", which states no {metric.title}: that is ours" if ours else ""
     parts = [*_edges(metric, convention), *definitions(metric, convention)]
-    said = f"Convention {convention.name}{mark}: {', '.join(parts)}; the SD divides by {divisor}."
+    said = f"Convention {convention.name}{mark}: {', '.join(parts)}; the SD divides by {DIVISORS[convention.ddof]}."
     return f"{said} Source: {convention.source}{stated}."
 
 
@@ -180,11 +182,10 @@ def counts_text(cell: Cell | Gap) -> str:
     return " ".join([f"n={cell.n}", *spread, *shown])
 
 
-LOSS = {  # by the unit of a metric
-    "": "; a positive gap is a loss on PET",
-    "mm": "; a negative gap is a loss on PET",
-    "mL": "",
-}
+def loss_on_pet(metric_name: str) -> str:
+    """Which sign of a gap is bad news; of a volume neither is."""
+    sign = {"": "above", "mm": "below"}.get(METRICS[metric_name].unit)
+    return f"; a gap {sign} 0 is a loss on PET" if sign else ""
 
 
 def _missed(table: Table) -> str:
@@ -207,8 +208,8 @@ def notes(table: Table) -> list[str]:
     if table.average.gaps:
         differences = ", ".join(f"{line.modality} minus {line.minus}" for line in table.average.gaps)
         said.append(
-            f"gap: {plain(differences)}, mean(SD) over subjects with both scored (n, pairs){LOSS[metric.unit]}. In the "
-            "Avg row: of a subject's mean over the organs counted on both sides."
+            f"gap: {plain(differences)}, mean(SD) over subjects with both scored (n, pairs)"
+            f"{loss_on_pet(table.metric)}. In the Avg row: of a subject's mean over the organs counted on both sides."
         )
     if any(cell.not_counted for cell in cells):
         said.append(f"not-counted: empty masks that this convention leaves out of mean, SD and n.{_missed(table)}")

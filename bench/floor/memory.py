@@ -41,6 +41,14 @@ def resident() -> int:
     return _kilobytes("VmRSS") * 1024
 
 
+def settle() -> None:
+    """Spare what is there now, libraries above all, the collections that follow, which would look at it each time;
+    until the next call."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 def peak_resident(run: Callable[[], Any]) -> int:
     """The largest that the resident set is during a call, in bytes.
 

@@ -28,6 +28,7 @@ STAGES = {
 }
 ABOVE = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}  # a legend's place
 MOST_POINTS = 300  # that a row shows one by one; of more the outline alone
+OUTLINED = 8  # calls, below which quartiles say nothing: dots alone
 ROW = 34  # pixels
 Trace = dict[str, Any]
 
@@ -67,7 +68,7 @@ def stage_bars(rows: Sequence[ScanRow]) -> Chart | None:
 
 
 def latencies(rows: Sequence[UnitRow]) -> Chart | None:
-    """A line a unit and batch: each call, and the box of its quartiles."""
+    """A line a unit and batch: each call and, of enough of them, the box of its quartiles."""
     measured = [(row, row.latency) for row in rows if row.latency]
     if not measured:
         return None
@@ -134,6 +135,7 @@ def _stage_bar(rows: Sequence[ScanRow], stage: str) -> Trace:
 
 
 def _calls(name: str, samples: Sequence[float]) -> Trace:
+    outlined = len(samples) >= OUTLINED
     return {
         "type": "box",
         "orientation": "h",
@@ -143,8 +145,8 @@ def _calls(name: str, samples: Sequence[float]) -> Trace:
         "jitter": 0.5,
         "pointpos": 0,
         "marker": {"size": 4, "opacity": 0.55, "color": STRONG},
-        "line": {"color": STRONG, "width": 1.5},
-        "fillcolor": "rgba(86,180,233,0.2)",
+        "line": {"color": STRONG, "width": 1.5 if outlined else 0},
+        "fillcolor": "rgba(86,180,233,0.2)" if outlined else "rgba(0,0,0,0)",
         "hoverinfo": "x",
     }
 

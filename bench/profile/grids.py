@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from umd_engine.bench.floor.table import seconds
-from umd_engine.bench.profile.result import Energy, Memory, Profile, ScanRow, UnitRow
+from umd_engine.bench.profile.result import SURE_OF_P99, Energy, Memory, Profile, ScanRow, UnitRow
 from umd_engine.bench.profile.told import (
     NONE,
     compute_share,
@@ -29,7 +29,7 @@ class Grid:
     Attributes:
         caption: one line that says what it tells.
         keys: how many of the first columns name a row; they are set to the left, figures to the right.
-        unknown: columns that would hold nothing but "-", left out, with the reason where there is one.
+        unknown: columns left out, as they would hold nothing but "-", with the reason where there is one.
     """
 
     title: str
@@ -41,25 +41,25 @@ class Grid:
 
 
 def units(profile: Profile, rows: Sequence[UnitRow]) -> Iterator[Grid]:
-    """One a way of running them; the model is a column where there are several."""
-    several = len({row.model for row in rows}) > 1
+    """One a way of running them; model and batch are columns where there are several."""
+    models, batches = ({getattr(row, name) for row in rows} for name in ("model", "batch"))
     for how in dict.fromkeys(way(row) for row in rows):
         group = [row for row in rows if way(row) == how]
-        cells = [{**({"model": row.model} if several else {}), **dict(_unit(profile, row))} for row in group]
+        cells = [dict(_unit(profile, row, len(models) > 1, len(batches) > 1)) for row in group]
+        title = f"Units ({how}{'' if len(batches) > 1 else f', batch {group[0].batch}'})"
         caption = "One call of a network on a batch; shares are of the best rates measured on this device."
-        yield _grid(f"Units ({how})", caption, cells, 2 + several, _sources(row.energy for row in group))
+        yield _grid(title, caption, cells, 1 + (len(models) > 1) + (len(batches) > 1), _sources(group))
 
 
 def scans(profile: Profile) -> Iterator[Grid]:
-    """All scans, if there are any."""
-    if profile.scans:
-        yield _grid(
-            "Scans",
-            "One whole scan, from its file to its rows in the store.",
-            [dict(_whole(row)) for row in profile.scans],
-            2,
-            _sources(row.energy for row in profile.scans),
-        )
+    """All scans, if there are any; which one a row is of is a column where there are several."""
+    numbers = {scan: str(number) for number, scan in enumerate(dict.fromkeys(row.scan for row in profile.scans), 1)}
+    several = len(numbers) > 1
+    if numbers:
+        named = "; ".join(f"{number}: {scan}" if several else scan for scan, number in numbers.items())
+        cells = [dict(_whole(row, numbers[row.scan] if several else "")) for row in profile.scans]
+        caption = f"One whole scan, from its file to its rows in the store. {named[:1].upper()}{named[1:]}."
+        yield _grid(f"Scans ({way(profile.scans[0])})", caption, cells, 1 + several, _sources(profile.scans))
 
 
 def stages(row: ScanRow) -> Grid:
@@ -102,36 +102,41 @@ def _grid(title: str, caption: str, cells: Sequence[dict[str, str]], keys: int, 
     return Grid(title, caption, kept, rows, keys, tuple(unknown))
 
 
-def _unit(profile: Profile, row: UnitRow) -> Iterator[tuple[str, str]]:
-    yield from (("unit", unit_of(row)), ("batch", str(row.batch)))
+def _unit(profile: Profile, row: UnitRow, model: bool, batch: bool) -> Iterator[tuple[str, str]]:
+    yield from [("model", row.model)] if model else []
+    yield "unit", unit_of(row)
+    yield from [("batch", str(row.batch))] if batch else []
     yield from _latency(row)
     yield "windows/s", three(row.windows_s)
+    yield "of ceiling", percent(compute_share(profile, row))
+    yield "of copy", percent(copy_share(profile, row))
     yield "marks", ", ".join(marks(row))
     yield "GFLOP/s", three(row.flop_s / 1e9 if row.flop_s else None)
-    yield "of ceiling", percent(compute_share(profile, row))
     yield "GB/s", three(row.gb_s)
-    yield "of copy", percent(copy_share(profile, row))
     yield "FLOP/B", three(row.intensity)
     yield from _memory(row.memory)
-    yield "error", _error(row.error)
-    yield "cold", seconds(sum(row.cold.values())) if row.cold else NONE
-    yield "energy", _joules(row.energy)
+    yield from _cold(row)
     yield "file", _bytes(row.file)
-    yield "overhead", percent(row.overhead)
+    yield "error", _error(row.error)
+    yield "energy", _joules(row.energy)
+    yield from [("overhead", percent(row.overhead))] if row.overhead is not None else []
 
 
-def _whole(row: ScanRow) -> Iterator[tuple[str, str]]:
-    yield from (("model", row.model), ("scan", row.scan))
+def _whole(row: ScanRow, number: str) -> Iterator[tuple[str, str]]:
+    yield "model", row.model
+    yield from [("scan", number)] if number else []
     yield from _latency(row)
     yield "scans/h", three(row.scans_h)
     yield "marks", ", ".join(marks(row))
     yield from (("windows", f"{row.windows:,}"), ("calls", f"{row.calls:,}")) if row.calls else ()
+    yield from [("computed", f"{row.computed:,}")] if row.computed is not None else []
     yield from _memory(row.memory)
+    yield from _cold(row)
     yield "energy", _joules(row.energy)
-    yield "cost of 1000", NONE if row.cost is None else f"{row.cost:,.2f}"
+    yield from [("cost of 1000", f"{row.cost:,.2f}")] if row.cost is not None else []
     known = [dice for dice in row.dice.values() if dice is not None]
-    yield "least Dice", f"{min(known):.4f}" if known else NONE
-    yield "overhead", percent(row.overhead)
+    yield from [("least Dice", f"{min(known):.4f}")] if known else []
+    yield from [("overhead", percent(row.overhead))] if row.overhead is not None else []
 
 
 def _latency(row: UnitRow | ScanRow) -> Iterator[tuple[str, str]]:
@@ -144,16 +149,25 @@ def _latency(row: UnitRow | ScanRow) -> Iterator[tuple[str, str]]:
 
 
 def _memory(memory: Memory) -> Iterator[tuple[str, str]]:
-    yield "memory", _bytes(memory.allocated if memory.allocated is not None else memory.host)
+    """Of a device and the host beside it, or of the host alone."""
+    if memory.allocated is None:
+        yield "memory", _bytes(memory.host)
+        return
+    yield "memory", _bytes(memory.allocated)
     yield "reserved", _bytes(memory.reserved)
     yield "process", _bytes(memory.process)
-    yield "host", _bytes(memory.host if memory.allocated is not None else None)
+    yield "host", _bytes(memory.host)
 
 
-def _sources(found: Iterable[Energy | None]) -> dict[str, str]:
-    """Why no energy is known."""
-    told = {energy.source for energy in found if energy is not None and energy.joules is None}
-    return {"energy": "; ".join(sorted(told))} if told else {}
+def _cold(row: UnitRow | ScanRow) -> Iterator[tuple[str, str]]:
+    """What comes before the first warm call, step by step."""
+    yield from ((name, seconds(took)) for name, took in row.cold.items())
+
+
+def _sources(rows: Sequence[UnitRow] | Sequence[ScanRow]) -> dict[str, str]:
+    """Why figures are not known."""
+    told = {row.energy.source for row in rows if row.energy is not None and row.energy.joules is None}
+    return {"p99": f"from {SURE_OF_P99} calls on"} | ({"energy": "; ".join(sorted(told))} if told else {})
 
 
 def _error(value: float | None) -> str:

@@ -13,7 +13,7 @@ from umd_engine.bench.profile.charts import Chart
 from umd_engine.bench.profile.grids import Grid
 from umd_engine.bench.profile.result import Profile
 from umd_engine.bench.profile.roofline import roofline
-from umd_engine.bench.profile.summary import summary
+from umd_engine.bench.profile.summary import glance, summary
 from umd_engine.data.atomic import atomic_file
 from umd_engine.errors import OptionError
 
@@ -61,11 +61,13 @@ def render(profile: Profile) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         heading=told.heading(profile),
+        glance=list(glance(profile)),
         summary=summary(profile),
         overview=overview,
         scans=list(grids.scans(profile)),
         sections=list(_sections(profile)),
         absent=list(told.without_figure(profile)),
+        in_place=list(told.in_place(profile)),
         ceilings=list(grids.ceilings(profile)),
         state=told.state(profile),
         machine=dict(_flat(profile.machine)),

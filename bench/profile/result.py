@@ -21,8 +21,8 @@ from umd_engine.errors import CorruptFileError, DataError, MissingFileError
 KIND = "umd-engine profile"
 SCHEMA = 1
 HISTORY = {1: "units, scans, ceilings"}  # schema -> what it brought
-MEASURED, UNSTABLE = "measured", "unstable"
-RED = ("check failed", "failed")  # the command exits with 1
+MEASURED, UNSTABLE, CHECK_FAILED = "measured", "unstable", "check failed"
+RED = (CHECK_FAILED, "failed")  # the command exits with 1
 STATUSES = (MEASURED, UNSTABLE, "not measured", "does not fit", *RED)
 MAKES_ONE = "umd-engine bench --json makes one"
 SURE_OF_P99 = 100  # samples; with fewer there is no p99

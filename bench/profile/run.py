@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -22,11 +23,13 @@ from umd_engine.bench.floor.repetition import FULL, Rule
 from umd_engine.bench.floor.run import commit
 from umd_engine.bench.profile import page, table
 from umd_engine.bench.profile.asked import Asked
-from umd_engine.bench.profile.result import Ceilings, Profile, UnitRow
-from umd_engine.bench.profile.scans import scan_rows
+from umd_engine.bench.profile.result import Ceilings, Profile, ScanRow, UnitRow
+from umd_engine.bench.profile.scan import failed
+from umd_engine.bench.profile.scanned import Scanned, scans_of
 from umd_engine.bench.profile.sensors import look, state_of
 from umd_engine.bench.profile.subject import check_models, name_of
-from umd_engine.bench.profile.worker import ALL, Order, conv_of
+from umd_engine.bench.profile.told import unit_of
+from umd_engine.bench.profile.worker import ALL, Order, conv_of, wrong_of
 from umd_engine.engine.backends import BACKENDS, PRECISIONS
 from umd_engine.errors import MissingFileError, UnknownNameError
 from umd_engine.evaluation.interrupt import exit_status, stopping
@@ -142,21 +145,31 @@ def _empty(asked: Asked) -> Profile:
 
 
 def _measure(asked: Asked, kept: _Kept) -> None:
-    rule = kept.found.rule
-    first = Order(asked if asked.quick else replace(asked, models=()), rule, ceilings=True)
-    _follow(first, kept)  # a quick look is one process, whose start takes longer than a small unit
-    found = kept.found.ceilings.get(asked.device, Ceilings())
-    conv = conv_of(found.conv, asked.precision)
-    for model in () if asked.quick else asked.models:
-        _follow(Order(replace(asked, models=(model,)), rule, conv=conv), kept)
-    for row in scan_rows(asked, kept.found.ceilings):
-        _progress(f"{row.model}, {row.scan}: {row.status}")
-        kept.add(scans=(*kept.found.scans, row))
+    with TemporaryDirectory() as folder:
+        scans = tuple(scans_of(asked, Path(folder)).items())
+        for order in _orders(asked, scans, kept):
+            _follow(order, kept)
+
+
+def _orders(asked: Asked, scans: tuple[tuple[str, Scanned], ...], kept: _Kept) -> Iterator[Order]:
+    """Ceilings, every model's units and every scan, a process each; a quick look is one process, whose start takes
+    longer than a small unit."""
+    rule, none = kept.found.rule, replace(asked, models=())
+    if asked.quick:
+        yield Order(asked, rule, ceilings=True, scans=scans)
+        return
+    yield Order(none, rule, ceilings=True)
+    conv = conv_of(kept.found.ceilings.get(asked.device, Ceilings()).conv, asked.precision)
+    for model in asked.models:
+        yield Order(replace(asked, models=(model,)), rule, conv=conv)
+    for scan in scans:
+        yield Order(none, rule, conv=conv, scans=(scan,), wrong=wrong_of(kept.found.units))
 
 
 def _follow(order: Order, kept: _Kept) -> None:
-    """Keep what the order's process tells. Where it dies, the unit that it was at says so and another one goes on."""
+    """Keep what the order's process tells. Where it dies, what it was at says so and another one goes on."""
     begun: UnitRow | None = None
+    scanning = 0  # scans begun
     for kind, content in order.job().follow():
         if kind == "ceilings":
             kept.add(ceilings={**kept.found.ceilings, order.asked.device: Ceilings(**content)})
@@ -170,24 +183,47 @@ def _follow(order: Order, kept: _Kept) -> None:
         elif kind == "begin":
             now = _row(content)
             if begun is None or (now.unit, now.batch) != (begun.unit, begun.batch):
-                _progress(f"{now.model}: {now.unit}, batch {now.batch}")
+                _progress(f"{now.model}: {'loading' if now.unit == ALL else f'{unit_of(now)}, batch {now.batch}'}")
             begun = now
         elif kind == "row":
             kept.add(units=(*kept.found.units, _row(content)))
+        elif kind == "scanning":
+            scanning += 1
+            _progress(f"{content['model']}: a scan")
+        elif kind == "scan":
+            kept.add(scans=(*kept.found.scans, TypeAdapter(ScanRow).validate_python(content)))
         elif content:
-            left = _after(order, kept, begun, content)
+            at_scans = order.scans and (scanning or not (order.ceilings or order.asked.models))
+            left = _after_scan(order, kept, scanning, content) if at_scans else _after(order, kept, begun, content)
             if left is not None:
                 _follow(left, kept)
 
 
+def _after_scan(order: Order, kept: _Kept, begun: int, status: int) -> Order | None:
+    """What is left to do when a process died at a scan, before its first or after its last one; that scan's row has
+    no figure."""
+    begun = max(begun, 1)
+    text, scanned = order.scans[begun - 1]
+    if name_of(text) not in {row.model for row in kept.found.scans}:
+        kept.add(scans=(*kept.found.scans, failed(text, scanned, order.asked, **_death(status))))
+    rest = replace(order, asked=replace(order.asked, models=()), ceilings=False, scans=order.scans[begun:])
+    return replace(rest, wrong=wrong_of(kept.found.units)) if rest.scans else None
+
+
+def _death(status: int) -> dict[str, str]:
+    """Status and reason of a row whose process ended with an exit status."""
+    if status == -signal.SIGKILL:
+        return {"status": "does not fit", "reason": "its process was killed, most likely for want of memory"}
+    return {"status": "failed", "reason": f"its process ended with {status}"}
+
+
 def _after(order: Order, kept: _Kept, begun: UnitRow | None, status: int) -> Order | None:
     """What is left to do when a process died; the row that it was at is kept as one without a figure."""
-    why: dict[str, Any] = {"status": "failed", "reason": f"its process ended with {status}"}
-    if status == -signal.SIGKILL:
-        why = {"status": "does not fit", "reason": "its process was killed, most likely for want of memory"}
+    why: dict[str, Any] = _death(status)
     names = [name_of(text) for text in order.asked.models]
     if begun is None:
-        print(f"the ceilings are not measured: {why['reason']}", file=sys.stderr)
+        if order.ceilings:
+            print(f"the ceilings are not measured: {why['reason']}", file=sys.stderr)
         return replace(order, ceilings=False) if names else None
     done = {(row.model, row.unit, row.batch) for row in kept.found.units}
     larger = [batch for batch in sorted(order.asked.batches) if batch >= begun.batch]  # which fare no better
@@ -197,7 +233,10 @@ def _after(order: Order, kept: _Kept, begun: UnitRow | None, status: int) -> Ord
     kept.add(units=(*kept.found.units, *(lost or [replace(begun, unit=ALL, **why)])))
     left = order.asked.models[names.index(begun.model) + whole :]
     done |= {(row.model, row.unit, row.batch) for row in lost}
-    return replace(order, asked=replace(order.asked, models=left), done=tuple(sorted(done))) if left else None
+    if not left and not order.scans:
+        return None
+    asked, wrong = replace(order.asked, models=left), wrong_of(kept.found.units)
+    return replace(order, asked=asked, done=tuple(sorted(done)), wrong=wrong)
 
 
 def _row(content: dict[str, Any]) -> UnitRow:

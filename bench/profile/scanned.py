@@ -7,7 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from umd_engine.bench.profile.asked import Asked
+from umd_engine.bench.profile.subject import request_of
 from umd_engine.data.labelset import load_label_set
 from umd_engine.data.manifest import ScanRow, scan_row
 from umd_engine.data.nifti import read, write, write_labels
@@ -35,6 +38,21 @@ class Scanned:
     row: ScanRow
     title: str
     organs: tuple[str, ...] = ()
+
+
+def scans_of(asked: Asked, folder: Path) -> dict[str, Scanned]:
+    """Every model's scan, written below a folder: the user's or a phantom CT, full-size on a CUDA device, else small.
+
+    With `quick` a part of a small one, but for models with a checkpoint.
+    """
+    if asked.scan is not None:
+        return dict.fromkeys(asked.models, given(folder, asked.scan))
+    whole = [text for text in asked.models if not asked.quick or request_of(text) is not None]
+    size = "full" if torch.device(asked.device).type == "cuda" and not asked.quick else "small"
+    found = dict.fromkeys(whole, phantom(folder, size)) if whole else {}
+    if len(whole) < len(asked.models):
+        found = dict.fromkeys(asked.models, phantom(folder, "small", part=True)) | found
+    return found
 
 
 def phantom(folder: Path, size: str, part: bool = False) -> Scanned:

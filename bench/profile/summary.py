@@ -1,36 +1,38 @@
-"""A profile in sentences: what is wrong, then what binds each scan and how near that is to the machine's ceilings."""
+"""A profile in short: what binds each model's scan and how near that is to the machine's ceilings; what is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from umd_engine.bench.floor.table import seconds
+from umd_engine.bench.profile.grids import Grid
 from umd_engine.bench.profile.result import RED, Profile, ScanRow, UnitRow
 from umd_engine.bench.profile.told import (
-    Row,
+    NONE,
     compute_share,
-    computed_in,
     copy_share,
     latency_of,
     percent,
-    roof,
     rows_of,
     shares,
-    three,
     unit_of,
-    way,
     without_figure,
 )
-from umd_engine.data.words import counted, short
+from umd_engine.data.words import counted
 
-NEAR = 0.5  # of a ceiling
+COLUMNS = ("model", "a scan", "mostly", "busiest network", "computes", "copies")
+CAPTION = (
+    "Where a scan's time goes, and how near its busiest network comes to the best rates of this machine: below half of "
+    "both, neither computing nor copying binds it."
+)
+SMALLER = "*"
 
 
 @dataclass(frozen=True)
 class Sentence:
     """Attributes:
-    about: a model, or what the whole profile is.
+    about: what of the profile it is.
     """
 
     about: str
@@ -40,9 +42,41 @@ class Sentence:
         return f"{self.about}: {self.text}"
 
 
+def glance(profile: Profile) -> Iterator[Grid]:
+    """A line a model, if anything has a figure."""
+    models = dict.fromkeys(row.model for row in rows_of(profile) if latency_of(row))
+    if rows := tuple(_line(profile, model) for model in models):
+        smaller = f" {SMALLER}: a smaller network or input ran in its place."
+        caption = CAPTION + (smaller if any(row[1].endswith(SMALLER) for row in rows) else "")
+        yield Grid("In short", caption, COLUMNS, rows)
+
+
+def _line(profile: Profile, model: str) -> tuple[str, ...]:
+    units = [row for row in profile.units if row.model == model and row.latency]
+    scan = next((row for row in profile.scans if row.model == model and row.seconds), None)
+    took = mostly = NONE
+    if scan is not None and scan.seconds is not None:
+        took = seconds(scan.seconds.p50) + SMALLER * (scan.scaled != 1)
+        mostly = " ".join(f"{stage} {share:.0%}" for stage, share in list(shares(scan.stages).items())[:1])
+    name, unit = _busiest(scan, units)
+    rates = (compute_share(profile, unit), copy_share(profile, unit)) if unit else (None, None)
+    return (model, took, mostly, name, *map(percent, rates))
+
+
+def _busiest(scan: ScanRow | None, units: Sequence[UnitRow]) -> tuple[str, UnitRow | None]:
+    """The network in which a scan is the longest, with its row of the batch nearest to the scan's; without a scan
+    that of the most FLOPs."""
+    if scan is None or not scan.forward:
+        found = max(units, key=lambda row: (row.flops or 0, row.windows_s or 0), default=None)
+        return (unit_of(found) if found else NONE), found
+    name = max(scan.forward, key=scan.forward.__getitem__)
+    same = [row for row in units if row.unit == name]
+    return unit_of(scan, name), min(same, key=lambda row: abs(row.batch - scan.batch), default=None)
+
+
 def summary(profile: Profile) -> list[Sentence]:
-    """What a reader should know who reads nothing else."""
-    return [*_warnings(profile), *_scans(profile), *_units(profile), *_weights(profile)]
+    """What to know before the figures are believed."""
+    return [*_warnings(profile), *_weights(profile)]
 
 
 def _warnings(profile: Profile) -> Iterator[Sentence]:
@@ -54,67 +88,11 @@ def _warnings(profile: Profile) -> Iterator[Sentence]:
     if others := len(absent) - len(red):
         yield Sentence("Not measured here", f"{counted(others, 'row')}; the reasons are listed with them.")
     if profile.asked.get("quick"):
-        yield Sentence("A quick look", "reduced units and short windows. Compare its rows with each other, quote none.")
-
-
-def _scans(profile: Profile) -> Iterator[Sentence]:
-    for row in profile.scans:
-        if row.seconds:
-            took = f"{seconds(row.seconds.p50)} for {row.scan}, {three(row.scans_h)} scans/h{_way(profile, row)}."
-            yield Sentence(row.model, f"{took} {_binding(profile, row)}".strip())
-
-
-def _binding(profile: Profile, row: ScanRow) -> str:
-    for stage, share in shares(row.stages).items():
-        if stage != "forward" or not row.forward:
-            return f"{share:.0%} of its stages' time is {stage}: that binds it."
-        unit, most = next(iter(shares(row.forward).items()))
-        binds = f"{share:.0%} of its stages' time is forward, {most:.0%} of that in {unit_of(row, unit)}"
-        return f"{binds}: that binds it. {_nearest(profile, row, unit)}"
-    return ""
-
-
-def _way(profile: Profile, row: Row) -> str:
-    """How it was run where rows differ in that, and whether it was scaled, in brackets."""
-    several = len({way(other) for other in rows_of(profile)}) > 1
-    told = [way(row)] * several + ["scaled"] * (row.scaled != 1)
-    return f" ({', '.join(told)})" if told else ""
-
-
-def _nearest(profile: Profile, scan: ScanRow, unit: str) -> str:
-    """Of the scan's unit, at the batch that is nearest to the scan's."""
-    rows = [
-        row for row in profile.units if row.latency and (row.model, row.unit, way(row)) == (scan.model, unit, way(scan))
-    ]
-    return _reached(profile, min(rows, key=lambda row: abs(row.batch - scan.batch))) if rows else ""
-
-
-def _units(profile: Profile) -> Iterator[Sentence]:
-    """Of every model that no scan tells of, the unit with the most FLOPs."""
-    told = {row.model for row in profile.scans if row.seconds}
-    rows = [row for row in profile.units if row.latency and row.model not in told]
-    for model in dict.fromkeys(row.model for row in rows):
-        row = max((row for row in rows if row.model == model), key=lambda row: ((row.flops or 0), row.windows_s or 0))
-        rate = (
-            f"{three(row.windows_s)} windows/s by {unit_of(row)} ({way(row)}{'; scaled' if row.scaled != 1 else ''})."
-        )
-        yield Sentence(model, f"{rate} {_reached(profile, row)}".strip())
-
-
-def _reached(profile: Profile, row: UnitRow) -> str:
-    most, share = roof(profile.ceilings.get(row.device), computed_in(row)), compute_share(profile, row)
-    if row.flop_s is None or most is None or share is None:
-        return ""
-    copied = copy_share(profile, row) or 0.0
-    near = "neither is near" if max(share, copied) < NEAR else f"{'copying' if copied > share else 'computing'} is near"
-    return (
-        f"At batch {row.batch} it computes {percent(share)} of the {computed_in(row)} ceiling "
-        f"({short(row.flop_s)}FLOP/s of {short(most)}FLOP/s) and moves {percent(copied)} of the copy rate: {near}."
-    )
+        yield Sentence("A quick look", "reduced networks, short windows. Compare its rows with each other, quote none.")
 
 
 def _weights(profile: Profile) -> Iterator[Sentence]:
     bare = [name for name, told in profile.weights.items() if told == "stand-in"]
     if bare and any(map(latency_of, rows_of(profile))):
-        told = f"{', '.join(bare)}. Time and memory do not depend on what the weights are; accuracy is not told."
+        told = f"{', '.join(bare)}. Time and memory do not depend on what weights are; accuracy is not told."
         yield Sentence("Stand-in weights", told)

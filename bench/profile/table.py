@@ -14,11 +14,11 @@ from rich.text import Text
 from umd_engine.bench.profile import grids
 from umd_engine.bench.profile.grids import Grid
 from umd_engine.bench.profile.result import RED, STATUSES, UNSTABLE, Profile, ScanRow
-from umd_engine.bench.profile.summary import summary
-from umd_engine.bench.profile.told import heading, legend, shares, state, without_figure
+from umd_engine.bench.profile.summary import glance, summary
+from umd_engine.bench.profile.told import heading, in_place, legend, state, without_figure
 
 BETWEEN = 2  # blanks after a column, one of them the box's
-WIDEST = 22  # of a key or of marks, in characters; the rest of the text goes below
+WIDEST = 30  # of a key or of marks, in characters; the rest of the text goes below
 LETTERS = {
     **{"read": "r", "decode": "d", "transfer": "t", "prepare": "p", "forward": "F", "accumulate": "a"},
     **{"finish": "f", "resample": "s", "metrics": "m", "store": "w"},
@@ -28,7 +28,8 @@ COLOURS = ("blue", "cyan", "magenta", "yellow", "green", "bright_blue", "red", "
 
 def show(profile: Profile, console: Console) -> None:
     """Print everything but samples and timelines, at the console's width, readable without colour."""
-    console.print(Text(heading(profile)), highlight=False)
+    for line in heading(profile):
+        console.print(Text(line), highlight=False)
     for grid in (*grids.units(profile, profile.units), *grids.scans(profile)):
         _print(grid, console)
     _bars(profile.scans, console)
@@ -38,7 +39,10 @@ def show(profile: Profile, console: Console) -> None:
     absent = [f"{name}: {status}{': ' if reason else ''}{reason}" for name, status, reason in without_figure(profile)]
     _lines("Without a figure", absent, console)
     _lines("Marks", [f"{name}: {text}" for name, text in legend(profile).items()], console)
-    _lines("In short", [str(line) for line in summary(profile)], console)
+    _lines("Ran in place of the whole", list(in_place(profile)), console)
+    for grid in glance(profile):
+        _print(grid, console)
+    _lines("To know", [str(line) for line in summary(profile)], console)
 
 
 def _lines(title: str, lines: Sequence[str], console: Console) -> None:
@@ -101,17 +105,16 @@ def _style(cell: str) -> str:
 
 
 def _bars(rows: Sequence[ScanRow], console: Console) -> None:
-    """A bar a scan: its stages in the order of a run, each as long as its share, written in its letter."""
+    """A line a scan: its stages in the order of a run, each as long as its share, written in its letter."""
     measured = [row for row in rows if row.stages]
     if not measured:
         return
     console.print(Text("\nWhere a scan's time goes", style="bold"))
     console.print(Text("Stages overlap, so a bar shows each one's share of their sum.", style="dim"))
-    width = min(80, console.width - 2)
+    names = max(cell_len(row.model) for row in measured)
+    width = min(80, console.width - 2 - names - BETWEEN)
     for row in measured:
-        largest = ", ".join(f"{stage} {share:.0%}" for stage, share in list(shares(row.stages).items())[:3])
-        console.print(Text(f"  {row.model}, {row.scan}: {largest}"), highlight=False)
-        console.print(Padding(_bar(row, width), (0, 0, 0, 2), expand=False))
+        console.print(Text(f"  {row.model:<{names + BETWEEN}}") + _bar(row, width))
     seen = [f"{letter} {stage}" for stage, letter in LETTERS.items() if any(stage in row.stages for row in measured)]
     console.print(Text(f"  {', '.join(seen)}", style="dim"))
 

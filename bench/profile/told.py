@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from umd_engine.bench.floor.table import machine, seconds
+from umd_engine.bench.floor.table import machine
 from umd_engine.bench.profile.result import SURE_OF_P99, UNSTABLE, Ceilings, Latency, Profile, ScanRow, UnitRow
 
 Row = UnitRow | ScanRow
 NONE = "-"
 MARKS = {
     "emulated": "the device does not compute in this precision: operators cast to fp32 and back",
-    "scaled": "an input smaller than its own was run, and figures are of that; x8: its own has 8 times the FLOPs",
-    "unstable": "no three windows in a row agreed within 5 %; in brackets the fastest and the slowest call",
+    "scaled": "a smaller network or input ran in its place, and figures are of that; x8: its own has 8 times the FLOPs",
+    "unstable": "no three windows in a row agreed within 5 %; x1.2: the slowest call took 1.2 times the fastest",
+    "timed once": "one call took all the time that there was; how much calls differ is not known",
     "bimodal": "the calls fall into two groups; p50 may describe neither",
 }
 
@@ -37,8 +38,8 @@ def marks(row: Row) -> list[str]:
     if row.scaled != 1:
         found.append(f"scaled x{three(row.scaled)}")
     if latency and row.status == UNSTABLE:
-        spread = f"{seconds(min(latency.samples))} to {seconds(max(latency.samples))}"
-        found.append(f"unstable ({spread if len(latency.samples) > 1 else 'one call'})")
+        several = len(latency.samples) > 1
+        found.append(f"unstable x{three(max(latency.samples) / min(latency.samples))}" if several else "timed once")
     if latency and latency.bimodal:
         found.append("bimodal")
     return found
@@ -47,18 +48,35 @@ def marks(row: Row) -> list[str]:
 def legend(profile: Profile) -> dict[str, str]:
     """What the marks that occur mean, and the blanks."""
     rows = rows_of(profile)
-    occur = {mark.split()[0] for row in rows for mark in marks(row)}
-    told = {name: text for name, text in MARKS.items() if name in occur}
+    occur = [mark for row in rows for mark in marks(row)]
+    told = {name: text for name, text in MARKS.items() if any(mark.startswith(name) for mark in occur)}
+    if any(row.computed is not None for row in profile.scans):
+        told["computed"] = "windows that a network computed; the others repeat an answer and count as long as those"
     if any(latency.p99 is None for row in rows if (latency := latency_of(row))):
         told["p99"] = f"only from {SURE_OF_P99} calls on"
     return {**told, NONE: "not known here"}
+
+
+def in_place(profile: Profile) -> Iterator[str]:
+    """What ran in place of which units and scans, "a reduced network: nnunet"; a model alone: all that it has here."""
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for row in rows_of(profile):
+        if latency_of(row) and row.scaled != 1:
+            what = unit_of(row) if isinstance(row, UnitRow) else "scan"
+            reasons.setdefault(row.reason, {}).setdefault(row.model, []).append(what)
+    for reason, models in reasons.items():
+        alone = {
+            model for model in models if not any(model in other for why, other in reasons.items() if why != reason)
+        }
+        named = (m if m in alone else f"{m} ({', '.join(dict.fromkeys(units))})" for m, units in models.items())
+        yield f"{reason}: {', '.join(named)}"
 
 
 def without_figure(profile: Profile) -> Iterator[tuple[str, str, str]]:
     """Name, status and reason of every row that has no latency."""
     for row in rows_of(profile):
         if latency_of(row) is None:
-            what = unit_of(row) if isinstance(row, UnitRow) else row.scan
+            what = unit_of(row) if isinstance(row, UnitRow) else "scan"
             yield f"{row.model}, {what}, batch {row.batch} ({way(row)})", row.status, row.reason
 
 
@@ -91,10 +109,10 @@ def copy_share(profile: Profile, row: UnitRow) -> float | None:
     return row.gb_s / ceilings.copy if row.gb_s and ceilings and ceilings.copy else None
 
 
-def heading(profile: Profile) -> str:
-    """What was measured with what, on what."""
+def heading(profile: Profile) -> tuple[str, str]:
+    """On what it was measured, and with what."""
     made = profile.made[:16].replace("T", " ")
-    return f"{machine(profile.machine)}; version {profile.version}, commit {profile.commit or 'unknown'}, {made} UTC"
+    return machine(profile.machine), f"version {profile.version}, commit {profile.commit or 'unknown'}, {made} UTC"
 
 
 def state(profile: Profile) -> str:

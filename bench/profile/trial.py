@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from umd_engine.bench.floor import memory
 from umd_engine.bench.floor.clock import DeviceClock, HostClock, SamplingClock
 from umd_engine.bench.floor.repetition import Rule
 from umd_engine.bench.profile.latency import overhead_of, timed
-from umd_engine.bench.profile.result import MEASURED, UNSTABLE, Memory, UnitRow
+from umd_engine.bench.profile.result import CHECK_FAILED, MEASURED, UNSTABLE, Memory, UnitRow
 from umd_engine.bench.profile.sensors import Meter, nvml
 from umd_engine.bench.profile.subject import STAND_IN, Subject
 from umd_engine.engine.backends.eager import EagerSession, computes_bf16
@@ -76,7 +75,8 @@ class Trial:
     def __init__(self, subject: Subject, unit: Unit, batches: list[int], way: Way):
         self.unit, self.way, self.batches = unit, way, batches
         self.meter = Meter(way.device)
-        self.inputs = tuple(x.to(way.device) for x in unit.example(max(batches)))
+        self.items = tuple(x.to(way.device) for x in unit.example(min(COMPARED, max(batches))))
+        self._exact = list[Tensors]()
         made, start = _Made(), time.perf_counter()
         if (way.backend, way.precision, subject.weights) == ("onnxruntime", "int8", STAND_IN):
             self.session: Session = open_int8(unit, way.device)
@@ -92,7 +92,7 @@ class Trial:
     def close(self) -> None:
         """Give back what the unit held of the device: eager sessions move the module itself."""
         if self.way.device.type == "cuda":
-            del self.session, self.inputs
+            del self.session, self.items
             self.first = ((), 0.0)
             self.unit.module.to("cpu")
             torch.cuda.empty_cache()
@@ -107,11 +107,12 @@ class Trial:
     def _row(self, row: UnitRow) -> UnitRow:
         given, way = self._given(row.batch), self.way
         outputs, seconds = self.first if row.batch == self.batches[0] else self._call(given)
-        error, allowed = _worst(outputs, self._expected), ALLOWED.get(way.precision, sys.float_info.max)
+        error, allowed = (
+            _worst(outputs, self._expected(min(row.batch, COMPARED))),
+            ALLOWED.get(way.precision, sys.float_info.max),
+        )
         if error > allowed:
-            return replace(
-                row, status="check failed", reason=f"{error:.1e} of the range off eager, allowed {allowed:g}"
-            )
+            return replace(row, status=CHECK_FAILED, reason=f"{error:.1e} of the range off eager, allowed {allowed:g}")
         del outputs
         self.first = ((), seconds)
 
@@ -124,14 +125,15 @@ class Trial:
             status=MEASURED if latency.stable else UNSTABLE,
             cold={**self.cold, "first call": seconds},
             latency=latency,
-            memory=self._memory(run),
+            memory=self._memory(run, given),
             energy=energy,
             error=error,
             overhead=overhead_of(run, way.clock, math.ceil(way.rule.window / latency.p50)) if way.overhead else None,
         )
 
     def _given(self, batch: int) -> Tensors:
-        return tuple(x[:batch] for x in self.inputs)
+        """Of as many items as are compared, in turns: a batch that does not fit keeps no other from being timed."""
+        return tuple(x[torch.arange(batch, device=x.device) % len(x)] for x in self.items)
 
     def _call(self, given: Tensors) -> tuple[Tensors, float]:
         self.way.wait()
@@ -140,12 +142,14 @@ class Trial:
         self.way.wait()
         return outputs, time.perf_counter() - start
 
-    @cached_property
-    def _expected(self) -> Tensors:
-        given = self._given(min(COMPARED, max(self.batches)))
-        return tuple(x.cpu() for x in EagerSession(self.unit, self.way.device).run(given))
+    def _expected(self, count: int) -> list[Tensors]:
+        """On the host, item by item."""
+        eager = EagerSession(self.unit, self.way.device)
+        for item in range(len(self._exact), count):
+            self._exact.append(tuple(x.cpu() for x in eager.run(tuple(x[item : item + 1] for x in self.items))))
+        return self._exact[:count]
 
-    def _memory(self, run: Callable[[], Tensors]) -> Memory:
+    def _memory(self, run: Callable[[], Tensors], given: Tensors) -> Memory:
         """Of one more call; on a host beyond what the open unit held, so that a library's arena counts."""
         device = self.way.device
         if device.type == "cuda":
@@ -157,7 +161,7 @@ class Trial:
             held = None if isinstance(gpu, str) else gpu.held()
             return Memory(torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device), held)
         try:
-            beyond = self.before + sum(x.nbytes for x in self._expected)
+            beyond = self.before + sum(x.nbytes for held in (given, *self._exact) for x in held)
             return Memory(host=max(0, memory.peak_resident(run) - beyond))
         except OSError:  # a system that keeps no peak, or resets none
             return Memory()
@@ -177,9 +181,9 @@ class _Made:
         return artifact
 
 
-def _worst(found: Tensors, exact: Tensors) -> float:
-    """The largest difference of any output over its range, in the items that both have."""
-    pairs = [(a[: len(b)], b[: len(a)]) for a, b in zip(found, exact, strict=True)]
+def _worst(found: Tensors, exact: Sequence[Tensors]) -> float:
+    """The largest difference of any output over its range, of the items that `exact` has."""
+    pairs = [(a[i : i + 1], b) for i, item in enumerate(exact) for a, b in zip(found, item, strict=True)]
     return max(error_of(a, b)["of_range"] for a, b in pairs)
 
 

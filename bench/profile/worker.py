@@ -1,10 +1,10 @@
-"""`python -m umd_engine.bench.profile.worker JOB`: the process of a model's units, or of the ceilings."""
+"""`python -m umd_engine.bench.profile.worker JOB`: the process of ceilings, units and scans."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -15,8 +15,11 @@ from umd_engine.bench.floor.job import Job, job_of
 from umd_engine.bench.floor.repetition import Rule
 from umd_engine.bench.profile.asked import Asked
 from umd_engine.bench.profile.ceilings import TYPES, ceilings
-from umd_engine.bench.profile.result import UnitRow
+from umd_engine.bench.profile.result import CHECK_FAILED, UnitRow
+from umd_engine.bench.profile.scan import GLANCE, failed, scan_row
+from umd_engine.bench.profile.scanned import Scanned
 from umd_engine.bench.profile.subject import name_of, subject_of
+from umd_engine.bench.profile.told import unit_of
 from umd_engine.bench.profile.trial import Way, fault
 from umd_engine.bench.profile.units import IN_A_HURRY, PATIENCE, unit_rows
 from umd_engine.engine.host_memory import SETTINGS
@@ -28,20 +31,23 @@ ALL = "all"  # in place of a unit, where a model cannot be loaded
 
 @dataclass(frozen=True)
 class Order:
-    """What one process does.
+    """What one process does, in this order: ceilings, units, scans.
 
     Attributes:
-        asked: `models` are those of this process.
-        ceilings: measure them first.
+        asked: `models` are those whose units are measured.
+        rule: of units. ceilings: whether they are measured.
         conv: FLOP/s of a convolution, where it is known already.
         done: model, unit and batch of rows that are there.
+        scans: models with what they run on. wrong: model -> why its scan is not run.
     """
 
     asked: Asked
     rule: Rule
     ceilings: bool = False
     conv: float | None = None
-    done: tuple[tuple[str, str, int], ...] = field(default=())
+    done: tuple[tuple[str, str, int], ...] = ()
+    scans: tuple[tuple[str, Scanned], ...] = ()
+    wrong: Mapping[str, str] = field(default_factory=dict)
 
     def job(self) -> Job:
         """Its process, with the allocator's settings of the command line."""
@@ -50,7 +56,8 @@ class Order:
 
 
 def work(job: Job) -> None:
-    """Tell "ceilings", and for every model "model", then "begin" and "row" of each unit and batch."""
+    """Tell "ceilings"; for every model "model", then "begin" and "row" of each unit and batch; and of every scan
+    "scanning" and "scan"."""
     order = TypeAdapter(Order).validate_json(job.arguments[0])
     asked, conv = order.asked, order.conv
     device = torch.device(asked.device)
@@ -66,11 +73,19 @@ def work(job: Job) -> None:
         asked.backend, asked.precision, device, asked.batches, order.rule,
         IN_A_HURRY if asked.quick else PATIENCE, conv, asked.overhead,
     )  # fmt: skip
+    wrong = dict(order.wrong)
     for text in asked.models:
-        _model(job, text, way, order)
+        wrong |= wrong_of(list(_units(job, text, way, order)))
+    for text, scanned in order.scans:
+        job.tell("scanning", {"model": name_of(text)})
+        if (why := wrong.get(name_of(text))) is not None:
+            row = failed(text, scanned, asked, "not measured", why)
+        else:
+            row = scan_row(text, scanned, asked, GLANCE if asked.quick else order.rule, conv)
+        job.tell("scan", asdict(row))
 
 
-def _model(job: Job, text: str, way: Way, order: Order) -> None:
+def _units(job: Job, text: str, way: Way, order: Order) -> Iterator[UnitRow]:
     named = (name_of(text), ALL, way.backend, way.precision, str(way.device))
     whole = UnitRow(*named, min(way.batches), "failed")
     job.tell("begin", asdict(whole))
@@ -79,10 +94,17 @@ def _model(job: Job, text: str, way: Way, order: Order) -> None:
     except Exception as error:
         job.tell("row", asdict(replace(whole, **fault(error, way.device))))
         return
+    memory.settle()
     job.tell("model", {"name": subject.name, "weights": subject.weights, "protocol": subject.protocol})
     done = {(unit, batch) for model, unit, batch in order.done if model == subject.name}
     for row in unit_rows(subject, way, lambda row: job.tell("begin", asdict(row)), done):
         job.tell("row", asdict(row))
+        yield row
+
+
+def wrong_of(rows: Iterable[UnitRow]) -> dict[str, str]:
+    """Model -> why its scan is not run: a unit that answers wrong."""
+    return {row.model: f"{unit_of(row)} is wrong: {row.reason}" for row in rows if row.status == CHECK_FAILED}
 
 
 def conv_of(rates: Mapping[str, float], precision: str) -> float | None:

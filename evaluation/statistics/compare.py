@@ -179,7 +179,7 @@ def comparison_sheet(found: Comparison) -> Sheet:
         f"{metric_title(found.metric)}, cohort {found.cohort}: {second} minus {first}, paired within the subject",
         names, rows, ends=range(modalities - 1, len(rows) - 1, modalities) if modalities > 1 else (),
         warning=[said.replace("scans are", "subjects are")] if said else [],
-        said=[convention_line(found.convention), sampling_line(found.sampling), *_plan_lines(found)],
+        said=[convention_line(found.convention, found.metric), sampling_line(found.sampling), *_plan_lines(found)],
         notes=_notes(found), shades=shades,
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from umd_engine.evaluation.statistics.bootstrap import LEVEL
 from umd_engine.evaluation.statistics.paired import FEWEST, SHADES
 from umd_engine.evaluation.statistics.summary import Estimate, Sampling, Statistics, Tested
 from umd_engine.evaluation.synthetic import warning
-from umd_engine.evaluation.wording import convention_line, metric_title
+from umd_engine.evaluation.wording import convention_line, loss_on_pet, metric_title
 
 SHOWN = 5  # names in a sentence
 TEST_NAMES = ("gap", f"{LEVEL:.0%} CI", "n", "unpaired", "p", "p (Holm)", "t (Holm)", "effect")
@@ -40,7 +40,7 @@ def means_sheet(found: Statistics) -> Sheet:
         for i, line in enumerate(found.means)
     ]
     ends = range(per_organ - 1, len(rows) - 1, per_organ)
-    said = [convention_line(found.convention), sampling_line(found.sampling)]
+    said = [convention_line(found.convention, found.metric), sampling_line(found.sampling)]
     top = _warning(found)
     return Sheet(_title(found, "mean(SD) and 95 % CI over subjects"), ["organ", "modality", *columns], rows,
                  ends=ends if per_organ > 1 else (), warning=top, said=said, notes=_means_notes(found))  # fmt: skip
@@ -148,11 +148,12 @@ def _means_notes(found: Statistics) -> list[str]:
 
 def _gap_notes(found: Statistics) -> list[str]:
     first, second = SHADES
+    names = ", ".join(f"{modality} minus {FUNCTIONAL}" for modality in found.compared)
     families = ", ".join(f"{modality} {found.family(modality)}" for modality in found.compared)
     said = [
-        "gap: above 0 is a loss on PET. p: Wilcoxon's signed-rank test (Pratt), two-sided; t: the paired t-test. Holm: "
-        f"adjusted over organs x models (tests: {families}), in the Avg row over models. effect: matched-pairs "
-        f"rank-biserial correlation, -1 to 1. *: p (Holm) < {first:g}, **: < {second:g}.",
+        f"gap: {names}{loss_on_pet(found.metric)}. p: Wilcoxon's signed-rank test (Pratt), two-sided; t: the paired "
+        f"t-test. Holm: adjusted over organs x models (tests: {families}), in the Avg row over models. effect: "
+        f"matched-pairs rank-biserial correlation, -1 to 1. *: p (Holm) < {first:g}, **: < {second:g}.",
     ]
     reasons = sorted({c.test.why for line in found.gaps for c in line.cells if c.test.why})
     if reasons:

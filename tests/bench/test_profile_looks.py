@@ -10,13 +10,13 @@ import pytest
 from rich.console import Console
 from sample_profile import latency, sample
 
-from umd_engine.bench.profile import charts
+from umd_engine.bench.profile import charts, grids
 from umd_engine.bench.profile.page import write_page
 from umd_engine.bench.profile.result import Ceilings
 from umd_engine.bench.profile.roofline import roofline
-from umd_engine.bench.profile.summary import summary
+from umd_engine.bench.profile.summary import glance, summary
 from umd_engine.bench.profile.table import show
-from umd_engine.bench.profile.told import compute_share, copy_share, legend, three
+from umd_engine.bench.profile.told import compute_share, copy_share, in_place, legend, marks, percent, three
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -54,17 +54,41 @@ def test_figures_are_never_cut_in_two(profile):
 
 def test_marks_are_explained_where_they_occur_and_only_there(profile):
     told = words(printed(profile))
-    assert "scaled x8" in told and "emulated" in told and "unstable (" in told and "bimodal" in told
+    assert "scaled x8" in told and "emulated" in told and "unstable x" in told and "bimodal" in told
     assert {"scaled", "emulated", "unstable", "bimodal", "p99"} <= legend(profile).keys()
     plain = replace(profile, units=profile.units[:1], scans=())
     assert legend(plain).keys() == {"-"} and "unstable" not in printed(plain)
 
 
+def test_one_call_has_no_spread_and_no_outline(profile):
+    row = replace(profile.units[0], status="unstable", latency=latency([0.5], stable=False))
+    assert marks(row) == ["timed once"]
+    once, many = (charts.latencies([one]).data[0] for one in (row, profile.units[0]))
+    assert once["line"]["width"] == 0 < many["line"]["width"] and once["boxpoints"] == "all"
+
+
+def test_what_ran_in_place_is_told_once_for_a_whole_model(profile):
+    quarter, half = (replace(profile.units[0], unit=f"small.{n}", scaled=8.0, reason="patch 8") for n in "ab")
+    some = replace(profile, units=(quarter, half), scans=())
+    assert list(in_place(some)) == ["patch 8: small"]
+    both = replace(some, units=(quarter, replace(half, reason="patch 4")))
+    assert list(in_place(both)) == ["patch 8: small (a)", "patch 4: small (b)"]
+
+
+def test_scans_are_numbered_where_they_differ(profile):
+    one, _ = profile.scans
+    (alone,) = grids.scans(profile)
+    assert "scan" not in alone.columns and "Phantom CT 48x48x48." in alone.caption
+    (both,) = grids.scans(replace(profile, scans=(one, replace(one, scan="another"))))
+    assert [row[1] for row in both.rows] == ["1", "2"] and "1: phantom CT 48x48x48; 2: another." in both.caption
+
+
 def test_the_bar_of_a_scan_is_read_without_colour(profile):
-    (bar,) = (line.strip() for line in printed(profile).splitlines() if re.fullmatch(r" *[rpFfm]{80} *", line))
+    found = (re.search(r"small +([rpFfm]{20,})", line) for line in printed(profile).splitlines())
+    (bar,) = (match[1] for match in found if match)
     stages, letters = profile.scans[0].stages, {"read": "r", "prepare": "p", "forward": "F", "finish": "f"}
     for stage, letter in letters.items():
-        assert bar.count(letter) == pytest.approx(80 * stages[stage] / sum(stages.values()), abs=1.01)
+        assert bar.count(letter) == pytest.approx(len(bar) * stages[stage] / sum(stages.values()), abs=1.01)
 
 
 def test_shares_are_of_the_ceilings_of_the_device_and_precision(profile):
@@ -76,14 +100,18 @@ def test_shares_are_of_the_ceilings_of_the_device_and_precision(profile):
     assert compute_share(replace(some, ceilings={}), row) is None
 
 
-def test_the_summary_names_what_binds(profile):
-    row = replace(profile.scans[0], stages={"read": 1.0, "forward": 3.0}, forward={"network": 2.9, "head": 0.1})
-    (told,) = (str(line) for line in summary(replace(profile, scans=(row,))) if line.about == "small")
-    assert "75% of its stages' time is forward, 97% of that in network: that binds it." in told
-    assert "of the fp32 ceiling" in told
-    reading = replace(row, stages={"read": 3.0, "forward": 1.0})
-    (told,) = (str(line) for line in summary(replace(profile, scans=(reading,))) if line.about == "small")
-    assert told.endswith("75% of its stages' time is read: that binds it.")
+def test_a_glance_names_what_binds(profile):
+    forward = {"small.network": 2.9, "small.head": 0.1}
+    row = replace(profile.scans[0], stages={"read": 1.0, "forward": 3.0}, forward=forward)
+    units = [replace(one, unit="small.network") for one in profile.units if one.model == "small"]
+    (told,) = glance(replace(profile, units=(*units, *profile.units[3:]), scans=(row,)))
+    small, other = told.rows
+    assert small[0] == "small" and small[2:4] == ("forward 75%", "network")
+    assert small[4:] == (percent(compute_share(profile, units[0])), percent(copy_share(profile, units[0])))
+    assert other[1:4] == ("-", "-", "encoder"), "without a scan the unit of the most FLOPs"
+    (told,) = glance(replace(profile, scans=(replace(row, stages={"read": 3.0, "forward": 1.0}, scaled=2.0),)))
+    assert told.rows[0][2] == "read 75%" and told.rows[0][1].endswith("*") and "*: a smaller" in told.caption
+    assert list(glance(replace(profile, units=(), scans=()))) == []
 
 
 def test_the_summary_warns_first(profile):

@@ -9,12 +9,13 @@ from pydantic import TypeAdapter
 
 from umd_engine.bench.demo.study import CT
 from umd_engine.bench.floor.repetition import Rule
+from umd_engine.bench.profile import run
 from umd_engine.bench.profile.asked import Asked
-from umd_engine.bench.profile.result import Energy, ScanRow
-from umd_engine.bench.profile.scan_worker import Order, cost_of, scan_row
-from umd_engine.bench.profile.scanned import boxes, given, phantom
-from umd_engine.bench.profile.scans import scan_rows
+from umd_engine.bench.profile.result import Energy, ScanRow, UnitRow
+from umd_engine.bench.profile.scan import cost_of, scan_row
+from umd_engine.bench.profile.scanned import boxes, given, phantom, scans_of
 from umd_engine.bench.profile.whole import Whole
+from umd_engine.bench.profile.worker import Order, wrong_of
 from umd_engine.data.nifti import read
 from umd_engine.data.volume import Volume
 from umd_engine.engine.trace import STAGES, Trace
@@ -39,7 +40,7 @@ def model():
 
 
 def row_of(scanned, **asked) -> ScanRow:
-    return scan_row(DEMO, scanned, Order(replace(ASKED, **asked), (scanned,), ONE))
+    return scan_row(DEMO, scanned, replace(ASKED, **asked), ONE)
 
 
 def test_a_scan_from_its_file_to_its_rows(scans, model):
@@ -76,7 +77,7 @@ def test_calls_that_take_too_long_repeat_an_answer(scans, model):
 def test_what_ends_a_scan_is_a_row(scans, tmp_path, monkeypatch):
     torn = tmp_path / "torn.nii.gz"
     torn.write_bytes(scans["part"].row.images[0].read_bytes()[:1000])
-    (row,) = scan_rows(replace(ASKED, scan=torn))
+    row = row_of(given(tmp_path, torn))
     assert row.status == "failed" and "truncated" in row.reason and row.seconds is None
     refused = row_of(scans["part"], precision="int8")
     assert refused.status == "not measured" and "int8" in refused.reason
@@ -88,13 +89,31 @@ def _full(*_, **__):
     raise MemoryError
 
 
+def followed(asked, **order):
+    kept = run._Kept(run._empty(asked), None)
+    run._follow(Order(replace(asked, models=()), ONE, **order), kept)
+    return kept.found.scans
+
+
 def test_a_process_that_dies_is_a_row_and_the_next_model_goes_on(scans, monkeypatch):
     monkeypatch.setenv("UMD_ENGINE_FAULT", "read:1")
-    asked = replace(ASKED, models=(DEMO, f"nnunet@again={CT}"), scan=scans["part"].row.images[0], quick=True)
-    rows = list(scan_rows(asked))
+    models = {DEMO: scans["part"], f"nnunet@again={CT}": scans["part"]}
+    rows = followed(replace(ASKED, quick=True), scans=tuple(models.items()))
     assert [row.model for row in rows] == ["nnunet@demo", "nnunet@again"]
     assert {row.status for row in rows} == {"does not fit"}
     assert all("killed" in row.reason for row in rows)
+
+
+def test_a_model_whose_unit_answers_wrong_runs_no_scan(scans):
+    wrong = wrong_of([UnitRow("nnunet@demo", "nnunet@demo.fold_all", *("",) * 3, 1, "check failed", "far off")])
+    (row,) = followed(ASKED, scans=((DEMO, scans["part"]),), wrong=wrong)
+    assert (row.status, row.reason, row.seconds) == ("not measured", "fold_all is wrong: far off", None)
+
+
+def test_a_quick_look_takes_a_part_but_for_checkpoints(tmp_path):
+    found = scans_of(Asked((DEMO, "nnunet"), quick=True), tmp_path)
+    assert "part of" in found["nnunet"].title and found["nnunet"].organs == ("liver",)
+    assert found[DEMO].title == "phantom CT 128x128x212" and not found[DEMO].organs
 
 
 def test_the_given_scan_has_a_made_up_organ_for_every_prompt(scans, tmp_path):
@@ -144,7 +163,7 @@ def test_nobody_is_told_of_parts_where_no_trace_is_kept():
 
 @pytest.mark.full
 def test_a_trace_and_a_look_at_the_memory_cost_little(scans):
-    row = scan_row(DEMO, scans["small"], Order(replace(ASKED, overhead=True), (scans["small"],), ONE))
+    row = row_of(scans["small"], overhead=True)
     assert abs(row.overhead) < 0.05  # measured: docs/bench.md; a busy machine varies by more than the overhead itself
 
 
@@ -152,7 +171,8 @@ def test_a_trace_and_a_look_at_the_memory_cost_little(scans):
 def test_every_model_has_a_scan_that_is_quick():
     from umd_engine.models.stand_in import STAND_INS
 
-    rows = list(scan_rows(Asked((*STAND_INS, DEMO), batches=(1, 2), quick=True)))
+    found, _ = run.profile(Asked((*STAND_INS, DEMO), batches=(1,), quick=True))
+    rows = found.scans
     assert [row.model for row in rows] == [*STAND_INS, "nnunet@demo"]
     assert all(row.seconds is not None for row in rows), [(row.model, row.reason) for row in rows]
     assert all((row.scaled > 1) == (row.model != "nnunet@demo") for row in rows)

@@ -64,10 +64,12 @@ def test_a_unit_that_answers_otherwise_has_no_figure() -> None:
         assert "of the range off eager" in row.reason
 
 
-def test_a_batch_that_does_not_fit_is_a_row() -> None:
-    one, two = rows(samples.subject(samples.unit(samples.Full(), SIDE)), replace(WAY, batches=(2, 1)))
-    assert (one.batch, one.status) in [(1, "measured"), (1, "unstable"), (1, "does not fit")]
+def test_a_batch_that_does_not_fit_is_a_row_and_the_others_are_timed() -> None:
+    some = samples.subject(samples.unit(samples.Full(), SIDE))
+    one, two, beyond = rows(some, replace(WAY, batches=(2, 1, 1 << 40)))
+    assert one.batch == 1 and one.latency and one.error == 0
     assert (two.batch, two.status, two.latency) == (2, "does not fit", None) and "more memory" in two.reason
+    assert (beyond.status, beyond.latency) == ("does not fit", None), "nor do its inputs"
 
 
 @pytest.mark.parametrize(

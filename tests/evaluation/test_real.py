@@ -31,7 +31,8 @@ def umd(*arguments):
 NEAR_TIES = 2e-5
 
 
-@pytest.mark.parametrize(("subjects", "batch"), [(1, 1), pytest.param(8, 2, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize(("subjects", "batch"), [(1, 1), (8, 2)])
 def test_import_evaluate_report(tmp_path, subjects, batch):
     """Mirroring is off on both sides: it is the same sum with eight times the work."""
     manifest, run = tmp_path / "scans.csv", tmp_path / "run"

@@ -145,7 +145,10 @@ def test_rows_through_a_ray_client_server_are_those_of_one_process(head, cohort,
     wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, seconds=60)
     run = tmp_path / "spread"
     command = [sys.executable, "-m", "umd_engine.cli", "evaluate", cohort, "--out", run, *models, "--save-masks"]
-    ended = subprocess.run([*map(str, command), "--cluster", head], capture_output=True, text=True, timeout=300)
+    for _ in range(3):  # Ray's server dies now and then as it forks for a client (ray-project/ray#63202)
+        ended = subprocess.run([*map(str, command), "--cluster", head], capture_output=True, text=True, timeout=300)
+        if "Starting Ray client server failed" not in ended.stderr:
+            break
     assert ended.returncode == 1 and "s002" in ended.stderr, ended.stderr  # the damaged scan
     assert rows_of(run) == rows_of(alone) and files_of(run) == files_of(alone)
 

@@ -1,20 +1,16 @@
-"""`python -m umd_engine.bench.profile.scan_worker JOB`: the process of a model's scan."""
+"""One model on one scan, from loading it to its row."""
 
 from __future__ import annotations
 
-import sys
 import time
-import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 
 import torch
-from pydantic import TypeAdapter
 
 from umd_engine.bench.floor import memory
 from umd_engine.bench.floor.clock import ToldClock
-from umd_engine.bench.floor.job import Job, job_of
 from umd_engine.bench.floor.repetition import Rule
 from umd_engine.bench.profile.asked import Asked
 from umd_engine.bench.profile.latency import ROUNDS, timed
@@ -25,8 +21,6 @@ from umd_engine.bench.profile.subject import name_of, request_of
 from umd_engine.bench.profile.trial import Way, fault
 from umd_engine.bench.profile.units import PATIENCE
 from umd_engine.bench.profile.whole import Whole, weighed
-from umd_engine.engine.host_memory import SETTINGS
-from umd_engine.engine.memory import free_on_host
 from umd_engine.engine.tally import tally
 from umd_engine.engine.unit import Unit
 from umd_engine.evaluation.cases import Settings
@@ -38,47 +32,22 @@ from umd_engine.models.outline import outline
 from umd_engine.models.ready import open_unit
 from umd_engine.models.stand_in_model import stand_in_model
 
-MODULE = "umd_engine.bench.profile.scan_worker"
+GLANCE = Rule(window=0.02, warm=0.05, most=4, budget=0.5)  # of `quick`
 SLOW_SCAN, SLOW_GLANCE = 60.0, 0.3  # s of a unit's calls, beyond which they repeat an answer; with `quick`
 AnyModel = Model | PromptedModel
 
 
-@dataclass(frozen=True)
-class Order:
-    """What one process does.
+def scan_row(text: str, scanned: Scanned, asked: Asked, rule: Rule, conv: float | None = None) -> ScanRow:
+    """Run a model on a scan; what ends it is the row's status and reason.
 
-    Attributes:
-        asked: `models` are those of this process.
-        scanned: of each.
+    Args:
+        text: the model, as of `--model`.
         conv: FLOP/s that no unit exceeds; None: unknown.
     """
-
-    asked: Asked
-    scanned: tuple[Scanned, ...]
-    rule: Rule
-    conv: float | None = None
-
-    def job(self) -> Job:
-        """Its process, with the allocator's settings of the command line."""
-        content = TypeAdapter(Order).dump_json(self).decode()
-        return Job("scans", MODULE, "", self.rule, (content,), environment=SETTINGS, worker=MODULE)
-
-
-def work(job: Job) -> None:
-    """Tell a "row" a model."""
-    order = TypeAdapter(Order).validate_json(job.arguments[0])
-    if torch.device(order.asked.device).type == "cpu":
-        memory.hold_within(free_on_host())
-    for text, scanned in zip(order.asked.models, order.scanned, strict=True):
-        job.tell("row", asdict(scan_row(text, scanned, order)))
-
-
-def scan_row(text: str, scanned: Scanned, order: Order) -> ScanRow:
-    """Run a model on a scan; what ends it is the row's status and reason."""
     try:
-        return _Profiled(text, scanned, order).row()
+        return _Profiled(text, scanned, asked, rule, conv).row()
     except Exception as error:
-        return failed(text, scanned, order.asked, **fault(error, torch.device(order.asked.device)))
+        return failed(text, scanned, asked, **fault(error, torch.device(asked.device)))
 
 
 def failed(text: str, scanned: Scanned, asked: Asked, status: str, reason: str) -> ScanRow:
@@ -95,9 +64,9 @@ def batch_of(asked: Asked) -> int:
 class _Profiled:
     """A model, loaded for one scan."""
 
-    def __init__(self, text: str, scanned: Scanned, order: Order):
-        self.asked, self.scanned, self.rule = order.asked, scanned, order.rule
-        asked, self.device = order.asked, torch.device(order.asked.device)
+    def __init__(self, text: str, scanned: Scanned, asked: Asked, rule: Rule, conv: float | None):
+        self.asked, self.scanned, self.rule = asked, scanned, rule
+        self.device = torch.device(asked.device)
         self.settings = Settings(
             backend=asked.backend,
             device=self.device,
@@ -108,9 +77,10 @@ class _Profiled:
         self.empty = failed(text, scanned, asked, MEASURED, "")
         began = time.perf_counter()
         request = request_of(text)
-        self.has_weights, self.scaled, self.reasons = request is not None, 1.0, list[str]()
-        self.model = self._stand_in(text, order.conv) if request is None else request.load({})
+        self.has_weights, self.scaled, self.reason = request is not None, 1.0, ""
+        self.model = self._stand_in(text, conv) if request is None else request.load({})
         self.load = time.perf_counter() - began
+        memory.settle()
 
     def _stand_in(self, name: str, conv: float | None) -> AnyModel:
         """The whole model, or the reduced one where it is asked for or a call of the whole cannot but take long."""
@@ -119,7 +89,7 @@ class _Profiled:
         if not self.asked.quick and call < PATIENCE:
             return stand_in_model(name, name)
         why = "" if self.asked.quick else f", as one call of the whole takes {call:.0f} s or more"
-        self.reasons.append(f"a reduced network{why}")
+        self.reason = f"a reduced network{why}"
         reduced = stand_in_model(name, name, reduced=True)
         self.scaled = self._scan_flops(whole) / self._scan_flops(reduced)
         return reduced
@@ -143,11 +113,10 @@ class _Profiled:
             _, held, timeline = weighed(whole.anew, self.device)
         if whole.computed is not None:
             energy = Energy(None, "not measured: most of its calls were not computed")
-            self.reasons.append(f"{whole.computed} of {watched.items} items computed, the others taken as long")
         return replace(
             self.empty,
             status=MEASURED if latency.stable else UNSTABLE,
-            reason="; ".join(self.reasons),
+            reason=self.reason,
             emulated=Way(asked.backend, asked.precision, self.device, asked.batches, self.rule, PATIENCE).emulated,
             scaled=self.scaled,
             voxels=planned([self.scanned.row])[0][0].voxels,
@@ -196,8 +165,3 @@ def cost_of(asked: Asked, seconds: float, energy: Energy | None) -> float | None
     if (asked.hour is None and asked.kwh is None) or (asked.kwh is not None and joules is None):
         return None
     return 1000 * ((asked.hour or 0.0) * seconds / 3600 + (asked.kwh or 0.0) * (joules or 0.0) / 3.6e6)
-
-
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # what a backend says of its speed is in the row
-    work(job_of(sys.argv[1]))
