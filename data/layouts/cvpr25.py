@@ -19,7 +19,7 @@ from umd_engine.data.layouts.common import (
     converted_beside,
     named_label_set,
 )
-from umd_engine.data.layouts.converted import Conversion, convert_all
+from umd_engine.data.layouts.converted import Conversion, convert_all, failures
 from umd_engine.data.layouts.label_maps import claim
 from umd_engine.data.manifest import ScanRow, scan_row
 from umd_engine.data.npz import array_names, array_shape, read_array
@@ -78,7 +78,7 @@ def import_cvpr25(folder: Path, options: ImportOptions, manifest: Path, watch: W
     named, unnamed = _with_label_sets(folder, cases, options, target)
     work = [one for case in named for one in _conversions(case, target)]
     outcomes = list(convert_all(work, watch))
-    left_out += [*unnamed, *(one for one in outcomes if isinstance(one, LeftOut))]
+    left_out += [*unnamed, *failures(outcomes)]
     gone = {one.case for one in left_out}
     rows = [_row(case, options, target) for case in named if case.name not in gone]
     if not rows:
