@@ -20,7 +20,12 @@ def data() -> None:
 
 @data.command("import")
 @click.argument("folder", type=path())
-@click.option("--layout", required=True, help="How the folder is laid out: see docs/importing.md for the names.")
+@click.option(
+    "--layout",
+    required=True,
+    help="How the folder is laid out: plain, nnunet, msd, totalsegmentator, amos22, flare22, autopet, enhance-pet, "
+    "cvpr25, bids or dicom.",
+)
 @click.option(
     "--channel",
     "channels",

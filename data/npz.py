@@ -12,6 +12,7 @@ from umd_engine.errors import CorruptFileError, VoxelError
 
 ENDING = ".npy"
 MOST_BYTES = 1 << 33  # 2048 x 2048 x 2048 voxels of one byte
+FAULTS = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 MEND = "copy the file again from its source"
 
 
@@ -35,16 +36,28 @@ def read_array(path: Path, name: str) -> np.ndarray:
         CorruptFileError: a damaged file, or an array with fewer bytes than its header promises.
         VoxelError: no numbers but objects, which only a pickle could hold, or more than 8 GiB.
     """
+    array_shape(path, name)
     try:
-        with zipfile.ZipFile(path) as file:
-            _check_size(file, path, name)
         with np.load(path, allow_pickle=False) as arrays:
             return np.asarray(arrays[name])
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except FAULTS as error:
         raise CorruptFileError(f"array {name}: {error}", where=path, mend=MEND) from None
 
 
-def _check_size(file: zipfile.ZipFile, path: Path, name: str) -> None:
+def array_shape(path: Path, name: str) -> tuple[int, ...]:
+    """An array's shape, from its header alone.
+
+    Raises:
+        CorruptFileError, VoxelError: as `read_array`.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            return _check_size(file, path, name)
+    except FAULTS as error:
+        raise CorruptFileError(f"array {name}: {error}", where=path, mend=MEND) from None
+
+
+def _check_size(file: zipfile.ZipFile, path: Path, name: str) -> tuple[int, ...]:
     member = file.getinfo(name + ENDING)
     with file.open(member) as stream:
         version = np.lib.format.read_magic(stream)
@@ -60,3 +73,4 @@ def _check_size(file: zipfile.ZipFile, path: Path, name: str) -> None:
     if size != member.file_size - begin:
         fault = f"array {name} holds {member.file_size - begin} bytes, not the {size} of its header"
         raise CorruptFileError(fault, where=path, mend=MEND)
+    return tuple(shape)

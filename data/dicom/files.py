@@ -21,12 +21,12 @@ SUBJECT = re.compile(r"[^A-Za-z0-9._-]+")
 MEND = "pip install 'umd-engine[dicom]'"
 # What the headers of slices are read for; everything else, names and dates of birth among it, is not looked at.
 TAGS = [
-    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID",
-    "Modality", "ImageType", "PatientID", "PatientSex", "PatientAge", "Manufacturer", "ManufacturerModelName",
-    "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames",
-    "SamplesPerPixel", "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept", "TemporalPositionIdentifier",
-    "Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight", "RadiopharmaceuticalInformationSequence",
-    "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime", "FrameReferenceTime", "ActualFrameDuration",
+    "SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType", "PatientID", "PatientSex", "PatientAge",
+    "Manufacturer", "ManufacturerModelName", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
+    "ImageOrientationPatient", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "RescaleSlope",
+    "RescaleIntercept", "Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight",
+    "RadiopharmaceuticalInformationSequence", "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime",
+    "FrameReferenceTime", "ActualFrameDuration",
     0x00090010, 0x0009100D,  # GE's time that a series is decay corrected to
     0x70530010, 0x70531000, 0x70531009,  # Philips' factors
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 from umd_engine.data.dicom.files import MEND, Dataset, Series, number, pydicom, text, values
 from umd_engine.data.dicom.suv import suv_factors
-from umd_engine.data.volume import Grid, Volume
+from umd_engine.data.volume import Volume
 from umd_engine.data.words import SHOWN
 from umd_engine.errors import CorruptFileError, DataError, GeometryError, VoxelError
 
@@ -43,10 +43,6 @@ class Stack:
     def affine(self) -> np.ndarray:
         """(4, 4), voxel -> mm (RAS)."""
         return np.asarray(LPS_TO_RAS @ self.lps)
-
-    @property
-    def grid(self) -> Grid:
-        return Grid.from_file(self.shape, self.affine)
 
 
 def stack_series(series: Series) -> Stack:

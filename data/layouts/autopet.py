@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from umd_engine.data.labelset import LabelSet
-from umd_engine.data.layouts.common import Imported, ImportOptions, check_folder, file_name, label_set_beside
+from umd_engine.data.layouts.common import Imported, ImportOptions, check_folder, label_set_beside
 from umd_engine.data.layouts.pairs import find_pairs, nifti_below, pair_rows
 from umd_engine.data.progress import Watch
 from umd_engine.data.words import counted
@@ -93,7 +93,7 @@ def _channel_label(inner: str) -> str | None:
 
 def _study(match: re.Match[str]) -> str:
     """The patient and the study: its date and words, which hold blanks, become one name."""
-    return f"{match[1]}_{file_name(match[2])}"
+    return f"{match[1]}_" + re.sub(r"[^A-Za-z0-9.]+", "-", match[2]).strip("-.")
 
 
 def _visit_image(inner: str) -> tuple[str, str] | None:

@@ -182,23 +182,29 @@ def _label_set(folder: Path, labels: Sequence[File], options: ImportOptions) -> 
     """What the tables of all label maps say; None where --label-set does."""
     if options.label_set is not None:
         return None
-    tables = {table: label.path for label in labels if (table := _table_of(label.path, folder))}
-    if not tables or any(_table_of(label.path, folder) is None for label in labels):
-        bare = next(label.path for label in labels if _table_of(label.path, folder) is None)
-        mend = "write a _dseg.tsv with index and name beside it, or name a set"
-        raise OptionError(f"nothing says what the ids of {bare} mean", where="--label-set", mend=mend)
-    sets = {
-        table: organ_ids(
-            (row["name"], _index(row, table)) for row in _rows(table, ("index", "name")) if _index(row, table)
-        )
-        for table in tables
-    }
+    sets: dict[Path, dict[str, tuple[int, ...]]] = {}
+    for label in labels:
+        table = _table_of(label.path, folder)
+        if table is None:
+            mend = "write a _dseg.tsv with index and name beside it, or name a set"
+            raise OptionError(f"nothing says what the ids of {label.path} mean", where="--label-set", mend=mend)
+        if table not in sets:
+            sets[table] = _organs(table)
     first, *others = sets
     for other in others:
         if sets[other] != sets[first]:
             mend = "import one of the pipelines below derivatives/ alone"
             raise ManifestError(f"it names other ids than {first}", where=other, mend=mend)
-    return LabelSet(folder.name, parse_labels({organ: list(ids) for organ, ids in sets[first].items()}, first))
+    return LabelSet(folder.name, sets[first])
+
+
+def _organs(table: Path) -> dict[str, tuple[int, ...]]:
+    """Organ -> its ids."""
+    rows = _rows(table, ("index", "name"))
+    if bad := [row["index"] for row in rows if not row["index"].isdecimal()]:
+        raise ManifestError(f"the index {bad[0]!r} is no id", where=table, mend="write whole numbers")
+    ids = organ_ids((row["name"], int(row["index"])) for row in rows if int(row["index"]))
+    return parse_labels({organ: list(numbers) for organ, numbers in ids.items()}, table)
 
 
 def _table_of(label: Path, folder: Path) -> Path | None:
@@ -206,12 +212,6 @@ def _table_of(label: Path, folder: Path) -> Path | None:
     own = label.with_name(f"{stem(label)}.tsv")
     above = [parent / "dseg.tsv" for parent in label.parents if parent.is_relative_to(folder)]
     return next((path for path in (own, *above) if path.is_file()), None)
-
-
-def _index(row: dict[str, str], table: Path) -> int:
-    if not row["index"].isdecimal():
-        raise ManifestError(f"the index {row['index']!r} is no id", where=table, mend="write whole numbers")
-    return int(row["index"])
 
 
 def _participants(path: Path) -> dict[str, dict[str, str]]:

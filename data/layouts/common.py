@@ -158,14 +158,6 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def file_name(text: str) -> str:
-    """A text as part of a subject's or scan's name: whatever is no letter, digit or inner "." becomes "-".
-
-    Two texts may become one name: two scans of one name are refused when the manifest is written.
-    """
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
-
-
 def check_folder(folder: Path) -> Path:
     """The folder as an absolute path.
 

@@ -53,6 +53,11 @@ def convert_all(work: Sequence[Conversion], watch: Watch) -> Iterator[Converted 
     yield from in_threads(_convert, work, watch)
 
 
+def failures(outcomes: Sequence[Converted | LeftOut]) -> list[LeftOut]:
+    """What is left out, once a case: its image and its label may both be damaged."""
+    return list({one.case: one for one in reversed(outcomes) if isinstance(one, LeftOut)}.values())[::-1]
+
+
 def in_threads(make: Callable[[Given], Made], work: Sequence[Given], watch: Watch) -> Iterator[Made]:
     """What `make` makes of each, in order."""
     with ThreadPoolExecutor(min(MOST_WORKERS, os.cpu_count() or 1)) as pool:

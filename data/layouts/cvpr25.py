@@ -19,10 +19,10 @@ from umd_engine.data.layouts.common import (
     converted_beside,
     named_label_set,
 )
-from umd_engine.data.layouts.converted import Conversion, convert_all
+from umd_engine.data.layouts.converted import Conversion, convert_all, failures
 from umd_engine.data.layouts.label_maps import claim
 from umd_engine.data.manifest import ScanRow, scan_row
-from umd_engine.data.npz import array_names, read_array
+from umd_engine.data.npz import array_names, array_shape, read_array
 from umd_engine.data.organ_names import organ_ids
 from umd_engine.data.progress import Watch
 from umd_engine.data.volume import Volume
@@ -78,7 +78,7 @@ def import_cvpr25(folder: Path, options: ImportOptions, manifest: Path, watch: W
     named, unnamed = _with_label_sets(folder, cases, options, target)
     work = [one for case in named for one in _conversions(case, target)]
     outcomes = list(convert_all(work, watch))
-    left_out += [*unnamed, *(one for one in outcomes if isinstance(one, LeftOut))]
+    left_out += [*unnamed, *failures(outcomes)]
     gone = {one.case for one in left_out}
     rows = [_row(case, options, target) for case in named if case.name not in gone]
     if not rows:
@@ -215,9 +215,9 @@ def _label(case: Case) -> tuple[Volume, str]:
     if voxels.dtype.kind not in "bui" or voxels.min() < 0 or voxels.max() > np.iinfo(np.uint16).max:
         raise LabelError(f"{LABEL} are no ids from 0 to 65535", where=case.label, mend="save them as integers")
     voxels = (voxels > 0).astype(np.uint8) if case.instances else voxels.astype(np.uint16)
-    shape = _voxels(case.image, IMAGE).shape
-    if voxels.shape != shape:
-        fault = f"{LABEL} of shape {voxels.shape[::-1]}, but {IMAGE} of {shape[::-1]}"
+    shape = array_shape(case.image, IMAGE)
+    if voxels.shape[::-1] != shape:
+        fault = f"{LABEL} of shape {voxels.shape[::-1]}, but {IMAGE} of {shape}"
         raise GeometryError(fault, where=case.label, mend="download the file again")
     return Volume.from_array(voxels, _affine(case.image)), ""
 

@@ -24,7 +24,7 @@ from umd_engine.data.layouts.common import (
     converted_beside,
     label_set_beside,
 )
-from umd_engine.data.layouts.converted import Conversion, convert_all
+from umd_engine.data.layouts.converted import Conversion, convert_all, failures
 from umd_engine.data.layouts.label_maps import claim
 from umd_engine.data.manifest import ScanRow, scan_row
 from umd_engine.data.organ_names import organ_ids, organ_name
@@ -90,7 +90,7 @@ def import_dicom(folder: Path, options: ImportOptions, manifest: Path, watch: Wa
         claim(target / "labels", {"folder": str(folder), "layout": "dicom", "labels": ids})
         work += [_label(scan, scan.labels, ids, target) for scan in scans if scan.labels]
     outcomes = list(convert_all(work, watch))
-    left_out += [one for one in outcomes if isinstance(one, LeftOut)]
+    left_out += failures(outcomes)
     notes += [one.note for one in outcomes if not isinstance(one, LeftOut) and one.note]
     gone = {one.case for one in left_out}
     rows = [_row(scan, options, manifest, target) for scan in scans if scan.name not in gone]

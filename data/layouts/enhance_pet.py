@@ -20,7 +20,7 @@ from umd_engine.data.layouts.common import (
     converted_beside,
     label_set_beside,
 )
-from umd_engine.data.layouts.converted import Conversion, convert_all
+from umd_engine.data.layouts.converted import Conversion, convert_all, failures
 from umd_engine.data.layouts.label_maps import claim
 from umd_engine.data.layouts.pairs import Pair, find_pairs, nifti_below, pair_rows
 from umd_engine.data.nifti import read_header, read_labels
@@ -67,7 +67,7 @@ def import_enhance_pet(folder: Path, options: ImportOptions, manifest: Path, wat
         claim(target, {"folder": str(folder), "labels": {organ: list(ids) for organ, ids in label_set.ids.items()}})
         work = [_conversion(pair, target) for pair in pairs if pair.label]
         outcomes = list(convert_all(work, watch))
-        left_out += [one for one in outcomes if isinstance(one, LeftOut)]
+        left_out += failures(outcomes)
         notes = [one.note for one in outcomes if not isinstance(one, LeftOut) and one.note]
         gone = {one.case for one in left_out}
         pairs = [_with_label(pair, target) for pair in pairs if _name(pair) not in gone]
