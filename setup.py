@@ -32,6 +32,8 @@ TENSORRT_RTX = ["tensorrt-rtx-cu13==1.7.1.116"]
 CLUSTER = ["ray>=2.50", "s3fs>=2025.3"]  # s3fs brings what fsspec needs for HTTP
 # a server that speaks S3; moto's own extra for one brings far more
 TEST_CLUSTER = [*CLUSTER, "moto[s3]>=5.1", "flask>=3.0", "flask-cors>=5.0"]
+# python-gdcm decodes the compressed transfer syntaxes that pydicom leaves to others
+DICOM = ["pydicom>=3.0", "python-gdcm>=3.0.24"]
 REPORT = ["jinja2>=3.1", "plotly>=6.0", "matplotlib>=3.9"]
 # Drives Chromium for `make test-browser`; the browser itself comes from the system or `playwright install chromium`.
 BROWSER = ["playwright>=1.50"]
@@ -47,6 +49,7 @@ DEV = [
     *CPU,
     *OPENVINO,
     *PEERS,
+    *DICOM,
     "triton>=3.7.1",
     "cupy-cuda13x>=14.0",
     "nvidia-cuda-nvrtc>=13.0",
@@ -106,6 +109,7 @@ setup(
         "tensorrt": ["tensorrt>=10.13"],
         "tensorrt-rtx": TENSORRT_RTX,
         "openvino": OPENVINO,
+        "dicom": DICOM,
         "report": REPORT,
         "browser": BROWSER,
         "cluster": CLUSTER,

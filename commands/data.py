@@ -20,7 +20,12 @@ def data() -> None:
 
 @data.command("import")
 @click.argument("folder", type=path())
-@click.option("--layout", required=True, help="How the folder is laid out: plain, nnunet, msd or totalsegmentator.")
+@click.option(
+    "--layout",
+    required=True,
+    help="How the folder is laid out: plain, nnunet, msd, totalsegmentator, amos22, flare22, autopet, enhance-pet, "
+    "cvpr25, bids or dicom.",
+)
 @click.option(
     "--channel",
     "channels",
@@ -29,8 +34,13 @@ def data() -> None:
     help="nnunet: one scan a channel, e.g. 0=ct; repeatable.",
 )
 @click.option("--modality", type=click.Choice(["ct", "mr", "pet"]), help="plain, msd: of every scan.")
-@click.option("--unit", help="plain, msd: of the voxels; default HU for ct, SUV for pet, none for mr.")
-@click.option("--label-set", metavar="NAME|FILE", help="plain: what the ids of the labels mean.")
+@click.option(
+    "--unit", help="plain, msd: of the voxels; default HU for ct, SUV for pet, none for mr. bids: of the PET."
+)
+@click.option("--label-set", metavar="NAME|FILE", help="plain, bids, cvpr25: what the ids of the labels mean.")
+@click.option(
+    "--converted", type=path(), help="enhance-pet, cvpr25, dicom: for the NIfTI files.  [default: NAME.converted]"
+)
 @click.option("--cohort", default="petct", show_default=True, help="petct, petmri or a name of your own.")
 @click.option("--out", type=path(), required=True, help="The manifest, .csv or .parquet.")
 def import_(folder: Path, layout: str, channels: tuple[str, ...], out: Path, **options: Any) -> None:
@@ -42,12 +52,14 @@ def import_(folder: Path, layout: str, channels: tuple[str, ...], out: Path, **o
       umd-engine data import FOLDER --layout plain --modality ct --label-set umd13 --out scans.csv
       umd-engine data import Task09_Spleen --layout msd --out spleen.csv
       umd-engine data import Totalsegmentator_dataset_v201 --layout totalsegmentator --out ts.csv
+      umd-engine data import amos22 --layout amos22 --cohort amos --out amos.csv
+      umd-engine data import hospital --layout dicom --cohort petct --converted nifti --out scans.csv
     """
     from umd_engine.data.layouts import ImportOptions, import_layout
     from umd_engine.data.progress import watching
     from umd_engine.data.words import counted
 
-    with watching("label maps") as watch:
+    with watching("files") as watch:
         found = import_layout(layout, folder, out, ImportOptions(channels=_channels(channels), **options), watch)
     for note in found.notes:
         click.echo(f"note: {note}", err=True)

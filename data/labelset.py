@@ -14,7 +14,14 @@ from umd_engine.data.remote import read_bytes
 from umd_engine.data.words import unknown_ids
 from umd_engine.errors import LabelError, ManifestError, MissingFileError, UnknownNameError
 
-LABEL_SETS = ("umd13", "totalsegmentator-v1-104", "totalsegmentator-v2-117", "totalsegmentator-mr-50")
+LABEL_SETS = (
+    "umd13",
+    "totalsegmentator-v1-104",
+    "totalsegmentator-v2-117",
+    "totalsegmentator-mr-50",
+    "amos22",
+    "flare22",
+)
 BACKGROUND = "background"
 MAX_ID = 65535
 _BUILT_IN = Path(__file__).parent / "label_sets"

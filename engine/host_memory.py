@@ -1,9 +1,10 @@
 """Host memory: glibc keeps what was freed for the next tensor.
 
 By default glibc maps every tensor above 32 MiB afresh and unmaps it when it is freed, and the kernel zeroes its pages
-each time: a third to a half of a convolution's time on a CPU. One arena for all threads: the settings do not hold in
-those that glibc gives to threads, of 64 MiB each, and networks run in a thread. The settings are read when a process
-starts, so a command that wants them starts itself again.
+each time: a third to a half of a convolution's time on a CPU. The limit is set above the tensors of a network (256 MiB:
+32 channels of 128^3 in float32) and below whole-body volumes, which would leave holes in what is kept. One arena for
+all threads: the settings do not hold in those that glibc gives to threads, of 64 MiB each, and networks run in a
+thread. The settings are read when a process starts, so a command that wants them starts itself again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Mapping
 
 SETTINGS = {
-    "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
+    "MALLOC_MMAP_THRESHOLD_": str(320 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
     "MALLOC_TOP_PAD_": str(256 << 20),
     "MALLOC_ARENA_MAX": "1",

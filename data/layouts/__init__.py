@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from umd_engine.data.labelset import load_label_set, write_label_set
+from umd_engine.data.layouts.amos import import_amos
+from umd_engine.data.layouts.autopet import import_autopet
+from umd_engine.data.layouts.bids import import_bids
 from umd_engine.data.layouts.common import Imported, ImportOptions, LeftOut, label_set_beside
+from umd_engine.data.layouts.cvpr25 import import_cvpr25
+from umd_engine.data.layouts.dicom import import_dicom
+from umd_engine.data.layouts.enhance_pet import import_enhance_pet
+from umd_engine.data.layouts.flare import import_flare
 from umd_engine.data.layouts.msd import import_msd
 from umd_engine.data.layouts.nnunet import import_nnunet
 from umd_engine.data.layouts.plain import import_plain
@@ -38,6 +45,13 @@ LAYOUTS: dict[str, Layout] = {
     "nnunet": Layout(import_nnunet, ("channels",)),
     "msd": Layout(import_msd, ("modality", "unit")),
     "totalsegmentator": Layout(import_totalsegmentator),
+    "amos22": Layout(import_amos),
+    "flare22": Layout(import_flare),
+    "autopet": Layout(import_autopet),
+    "enhance-pet": Layout(import_enhance_pet, ("converted",)),
+    "cvpr25": Layout(import_cvpr25, ("label_set", "converted")),
+    "bids": Layout(import_bids, ("unit", "label_set")),
+    "dicom": Layout(import_dicom, ("converted",)),
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from umd_engine.data.labelset import LabelSet
+from umd_engine.data.labelset import LabelSet, is_label_set_file, load_label_set
 from umd_engine.data.manifest import UNITS, ScanRow
 from umd_engine.errors import ManifestError, MissingFileError, OptionError, UmdEngineError, UnknownNameError
 
@@ -32,6 +32,7 @@ class ImportOptions:
         modality: of every scan.
         unit: of every scan's voxels: HU, SUV, Bq/mL or none; without it HU for ct, SUV for pet, none for mr.
         label_set: what the labels' ids mean: the name of a built-in set or the path of a JSON file.
+        converted: the folder for what is converted to NIfTI; without it NAME.converted beside the manifest.
     """
 
     cohort: str = "petct"
@@ -39,6 +40,7 @@ class ImportOptions:
     modality: str | None = None
     unit: str | None = None
     label_set: str | None = None
+    converted: Path | None = None
 
     def check(self, layout: str, takes: Sequence[str]) -> None:
         """Raise OptionError if an option is set that the layout does not take."""
@@ -85,6 +87,21 @@ class Imported:
 def label_set_beside(manifest: Path) -> Path:
     """NAME.labels.json beside the manifest NAME.csv."""
     return manifest.parent.resolve() / f"{manifest.stem}.labels.json"
+
+
+def named_label_set(name: str) -> str:
+    """The label set that an option names, as rows name it: a file's path absolute.
+
+    Raises:
+        UnknownNameError, MissingFileError, ManifestError: there is none.
+    """
+    load_label_set(name)
+    return str(Path(name).resolve()) if is_label_set_file(name) else name
+
+
+def converted_beside(manifest: Path, options: ImportOptions) -> Path:
+    """The folder for converted files: the one asked for, or NAME.converted beside the manifest NAME.csv."""
+    return (options.converted or manifest.parent / f"{manifest.stem}.converted").resolve()
 
 
 def guess_modality(name: str) -> str | None:

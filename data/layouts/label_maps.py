@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,13 @@ from typing import Any
 from umd_engine.data.atomic import atomic_file
 from umd_engine.data.labelset import read_json
 from umd_engine.data.layouts.common import LeftOut
+from umd_engine.data.layouts.converted import in_threads
 from umd_engine.data.layouts.masks import is_current, merge_masks
 from umd_engine.data.nifti import read_header, write_labels
 from umd_engine.data.progress import Watch
 from umd_engine.errors import DataError, OptionError
 
 MADE_FROM = "made_from.json"
-MOST_WORKERS = 8  # each holds a few volumes; decompression runs outside of Python's lock
 
 
 @dataclass(frozen=True)
@@ -67,13 +65,7 @@ def merge_all(work: Sequence[Merging], watch: Watch) -> Iterator[Merged | LeftOu
     Raises:
         DataError: the target cannot be written to, the disk is full.
     """
-    with ThreadPoolExecutor(min(MOST_WORKERS, os.cpu_count() or 1)) as pool:
-        try:
-            for done, outcome in enumerate(pool.map(_merge, work), start=1):
-                watch(done, len(work))
-                yield outcome
-        finally:
-            pool.shutdown(cancel_futures=True)  # after Ctrl-C or a full disk, only what has begun is waited for
+    yield from in_threads(_merge, work, watch)
 
 
 def _merge(work: Merging) -> Merged | LeftOut:

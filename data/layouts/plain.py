@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from umd_engine.data.labelset import is_label_set_file, load_label_set
 from umd_engine.data.layouts.common import (
     Imported,
     ImportOptions,
     check_folder,
     check_modality,
+    named_label_set,
     nifti_files,
     unit_of,
 )
@@ -115,8 +115,7 @@ def _label_set(folder: Path, options: ImportOptions, labelled: bool) -> str | No
         return None
     if not labelled:
         raise OptionError(f"{folder} has no labels/", where="--label-set", mend="leave it out or add the labels")
-    load_label_set(options.label_set)
-    return str(Path(options.label_set).resolve()) if is_label_set_file(options.label_set) else options.label_set
+    return named_label_set(options.label_set)
 
 
 def _check_pairs(folder: Path, images: dict[str, Path], labels: dict[str, Path]) -> None:

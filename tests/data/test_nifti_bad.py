@@ -155,7 +155,8 @@ def test_short_files(sound, size):
 
 
 @pytest.mark.parametrize(
-    "content", [b"<html><body>404</body></html>", b"\x89PNG\r\n", b"x" * 5000, gzip.compress(b"y" * 5000), b"\x1f\x8b"]
+    "content",
+    [b"<html><body>404</body></html>", b"\x89PNG\r\n", b"x" * 5000, gzip.compress(b"y" * 5000, mtime=0), b"\x1f\x8b"],
 )
 def test_files_that_are_no_nifti(tmp_path, content):
     path = tmp_path / "scan.nii.gz"

@@ -15,9 +15,11 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from op_surface import IMPLEMENTATIONS, check_surface, compare_organ
 
 from umd_engine.errors import BackendError, KernelError, OptionError
+from umd_engine.kernels.bounds import bounds
 from umd_engine.kernels.surface import SurfaceMetrics, cases, surface_distances, surface_metrics
 from umd_engine.kernels.surface.areas import normals, surfel_areas
 from umd_engine.kernels.surface.cpu import surface_distances as on_cpu
+from umd_engine.kernels.surface.grids import batches
 
 pytest.importorskip("numba")
 NUMBERS = ("hd", "hd95_max", "hd95_pooled", "hd95_mean", "assd", "masd", "nsd")
@@ -40,6 +42,26 @@ def test_any_maps(label: np.ndarray, seed: int, spacing: tuple[float, float, flo
     found = surface_distances(label, prediction, (1, 2), spacing, elements=elements, backend="cpu")
     for name, organ in expected.items():
         compare_organ(f"organ {name}", found[name], organ, 1.2345)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_far_elements_few_or_many_in_a_plane(order: Any) -> None:
+    label, prediction = np.zeros((2, 40, 24, 26), np.uint8)
+    label[2], prediction[34] = 1, 1  # planes of 24 x 26, over 200 of whose elements are far
+    label[8, 3, 4], prediction[30, 20, 22], label[5:9, 5:9, 5:9] = 2, 2, 3
+    prediction[6:10, 5:9, 5:9], prediction[38, 22, 24] = 3, 3  # a stray voxel
+    maps = np.asarray(label, order=order), np.asarray(prediction, order=order)
+    expected = surface_distances(*maps, (1, 2, 3), (1.0, 0.7, 2.0), backend="reference")
+    boxes = bounds(maps[0], 256).boxes, bounds(maps[1], 256).boxes
+    found = surface_distances(*maps, (1, 2, 3), (1.0, 0.7, 2.0), backend="cpu", boxes=boxes)
+    for name, organ in expected.items():
+        compare_organ(f"organ {name}", found[name], organ, 1.2345)
+
+
+def test_organs_are_grouped_by_the_places_of_their_boxes() -> None:
+    organs = [(name, np.array([[0, size - 1]] * 3)) for name, size in ((1, 10), (2, 10), (3, 30), (4, 10))]
+    assert [[name for name, _ in group] for group in batches(organs, 2000)] == [[1, 2], [3], [4]]
+    assert list(batches([], 2000)) == []
 
 
 # What DeepMind's surface-distance states in its own tests, to three places
