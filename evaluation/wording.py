@@ -183,6 +183,12 @@ def loss_on_pet(metric_name: str) -> str:
     return f"; a gap {sign} 0 is a loss on PET" if sign else ""
 
 
+NOT_COMPUTED = (
+    "not-computed: the surfaces were not measured when the scan was scored; out of mean, SD and n. "
+    "`umd-engine score RUN MANIFEST` measures those of saved masks."
+)
+
+
 def _missed(table: Table) -> str:
     """That organs which are missed do not count against a model."""
     missed = any(cell.prediction_empty for row in table.rows for line in row.lines for cell in line.cells)
@@ -209,10 +215,7 @@ def notes(table: Table) -> list[str]:
     if any(cell.not_counted for cell in cells):
         said.append(f"not-counted: empty masks that this convention leaves out of mean, SD and n.{_missed(table)}")
     if any(cell.not_computed for cell in cells):
-        said.append(
-            "not-computed: the surfaces were not measured when the scan was scored; out of mean, SD and n. "
-            "`umd-engine score RUN MANIFEST` measures those of saved masks."
-        )
+        said.append(NOT_COMPUTED)
     if any(not math.isnan(cell.between_draws) for cell in cells):
         said.append("between draws: mean over scans of the SD of a scan's score between its repeats.")
     if absent := table.statuses.get(ABSENT):

@@ -18,7 +18,7 @@ from umd_engine.evaluation.statistics.bootstrap import LEVEL
 from umd_engine.evaluation.statistics.paired import FEWEST, SHADES
 from umd_engine.evaluation.statistics.summary import Estimate, Sampling, Statistics, Tested
 from umd_engine.evaluation.synthetic import warning
-from umd_engine.evaluation.wording import convention_line, loss_on_pet, metric_title
+from umd_engine.evaluation.wording import NOT_COMPUTED, convention_line, loss_on_pet, metric_title
 
 SHOWN = 5  # names in a sentence
 TEST_NAMES = ("gap", f"{LEVEL:.0%} CI", "n", "unpaired", "p", "p (Holm)", "t (Holm)", "effect")
@@ -45,8 +45,10 @@ def counts_sheet(names: Sequence[str], lines: Sequence[tuple[str, str, Sequence[
         for i, (organ, modality, cells) in enumerate(lines)
     ]
     ends = range(per_organ - 1, len(rows) - 1, per_organ) if per_organ > 1 else ()
-    note = "Counts that are not shown are 0. In the Avg row they are scans with at least one such organ."
-    return [Sheet("Scans", ["organ", "modality", *names], rows, level=0, ends=ends, notes=[note])]
+    notes = ["Counts that are not shown are 0. In the Avg row they are scans with at least one such organ."]
+    if any(cell.counts.get("not_computed") for _, _, cells in lines for cell in cells):
+        notes.append(NOT_COMPUTED)
+    return [Sheet("Scans", ["organ", "modality", *names], rows, level=0, ends=ends, notes=notes)]
 
 
 def counts_text(cell: Estimate) -> str:
@@ -169,7 +171,7 @@ def _means_notes(found: Statistics) -> list[str]:
     for scans in found.alike:
         said.append(f"The same files under two names, each of which counts: {listed(scans)}.")
     if all(cell.n == 0 for line in found.means for cell in line.cells):
-        said.append("No score counts at all: every scan failed or is left out by the convention.")
+        said.append("No score counts at all: every scan failed, was not measured or is left out by the convention.")
     return said
 
 

@@ -120,6 +120,12 @@ def test_tests_are_scipys():
     assert found.t == pytest.approx(stats.ttest_rel(left, right).pvalue)
 
 
+@pytest.mark.parametrize("pairs", range(6, 11))
+def test_few_pairs_with_ties_and_zeros_are_scipys(pairs):
+    found = np.random.default_rng(pairs).normal(0.4, 1, pairs).round()
+    assert paired(found).wilcoxon == pytest.approx(stats.wilcoxon(found, zero_method="pratt").pvalue)
+
+
 def test_the_effect_size_is_the_balance_of_ranks():
     assert rank_biserial(np.array([0.1, 0.2, 0.3])) == 1 and rank_biserial(-np.array([0.1, 0.2])) == -1
     assert rank_biserial(np.array([0.3, -0.1, 0.2])) == pytest.approx((3 + 2 - 1) / 6)
