@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from umd_engine.bench.floor.watched import used, watched
 from umd_engine.data.labelset import load_label_set
 from umd_engine.evaluation.paper.published import MODELS, REFERENCE, STUDIES
 from umd_engine.evaluation.rows import Row
@@ -92,14 +91,11 @@ def timed(run: Path, options: Sequence[str]) -> Took:
         subprocess.CalledProcessError: it fails.
     """
     command = [sys.executable, "-m", "umd_engine.cli", "report", str(run), *options]
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), command)
-    cpu = used.ru_utime + used.ru_stime
-    return Took(" ".join(["report RUN", *options]), seconds, cpu, used.ru_maxrss * 1024 / 1e9)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "used"
+        subprocess.run(watched(command, out), stdout=subprocess.DEVNULL, check=True)
+        found = used(out)
+    return Took(" ".join(["report RUN", *options]), found.seconds, found.cpu_seconds, found.peak / 1e9)
 
 
 def perform(out: Path | None, subjects: int = SUBJECTS) -> int:

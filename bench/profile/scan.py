@@ -84,11 +84,12 @@ class _Profiled:
 
     def _stand_in(self, name: str, conv: float | None) -> AnyModel:
         """The whole model, or the reduced one where it is asked for or a call of the whole cannot but take long."""
-        whole = outline(name, name, {})
-        call = max(_flops(unit) for unit in whole.units) * self.settings.batch_size / conv if conv else 0.0
-        if not self.asked.quick and call < PATIENCE:
-            return stand_in_model(name, name)
-        why = "" if self.asked.quick else f", as one call of the whole takes {call:.0f} s or more"
+        whole, why = outline(name, name, {}), ""
+        if not self.asked.quick:
+            call = max(_flops(unit) for unit in whole.units) * self.settings.batch_size / conv if conv else 0.0
+            if call < PATIENCE:
+                return stand_in_model(name, name)
+            why = f", as one call of the whole takes {call:.0f} s or more"
         self.reason = f"a reduced network{why}"
         reduced = stand_in_model(name, name, reduced=True)
         self.scaled = self._scan_flops(whole) / self._scan_flops(reduced)

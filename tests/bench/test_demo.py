@@ -14,24 +14,18 @@ import pytest
 from PIL import Image
 
 from umd_engine.bench.demo.study import CT, MODELS, PET
+from umd_engine.bench.floor.watched import used, watched
 from umd_engine.data.labelset import load_label_set
 from umd_engine.evaluation.synthetic import MARK
 
 ORGANS = set(load_label_set("umd13").ids)
 GIGABYTE = 1_000_000_000
-# runs a command and writes the most that one of its processes held, in kB
-WATCHED = """
-import pathlib, resource, subprocess, sys
-status = subprocess.run(sys.argv[2:]).returncode
-pathlib.Path(sys.argv[1]).write_text(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
-sys.exit(status)
-"""
 
 
 def demo(*arguments: object, peak: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "umd_engine.cli", "demo", *map(str, arguments)]
     if peak is not None:
-        command = [sys.executable, "-c", WATCHED, str(peak), *command]
+        command = watched(command, peak)
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -53,7 +47,7 @@ def test_the_table_is_paired_and_says_that_the_data_are_synthetic(finished):
 
 def test_memory_stays_below_two_gigabytes(finished):
     out, _ = finished
-    assert 0.1 * GIGABYTE < int(out.with_name("peak").read_text()) * 1024 < 2 * GIGABYTE
+    assert 0.1 * GIGABYTE < used(out.with_name("peak")).peak < 2 * GIGABYTE
 
 
 def test_the_picture_is_drawn(finished):
