@@ -55,7 +55,7 @@ def paired(differences: np.ndarray) -> Paired:
 
 
 def _wilcoxon(differences: np.ndarray) -> float:
-    """SciPy's p-value; of few pairs from the exact distribution, for which SciPy takes a second where there are ties."""
+    """SciPy's p-value; of few pairs from the exact distribution, which takes SciPy a second where there are ties."""
     if len(differences) > FEW:
         return float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
     doubled = np.round(2 * stats.rankdata(np.abs(differences))).astype(int)  # tied ranks are halves
